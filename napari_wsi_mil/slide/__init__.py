@@ -1,0 +1,9 @@
+"""FILE -> PIXELS: open a slide, read it in level-0 coordinates, get its lazy pyramid."""
+
+from __future__ import annotations
+
+from napari_wsi_mil.slide.opening import open_slide
+from napari_wsi_mil.slide.slide import Slide
+from napari_wsi_mil.slide.spec import Box, Channel, Level, PixelSize, Plane, SourceMeta
+
+__all__ = ["Box", "Channel", "Level", "PixelSize", "Plane", "Slide", "SourceMeta", "open_slide"]

@@ -1,0 +1,82 @@
+"""Dask arrays over displayed levels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_wsi_mil.slide.spec import Box, Plane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import dask.array as da
+
+    from napari_wsi_mil.slide.pyramid import BlockReader
+
+
+class LevelArray:
+    """Looks like an array to dask: [t, z,] y, x [, samples] of one displayed level and one channel.
+
+    `t` and `z` axes are there only where the slide has more than one of them.
+    """
+
+    def __init__(
+        self, reader: BlockReader, step: int, *, channel: int = 0, seen: Callable[[int, Box, Plane], None] | None = None
+    ) -> None:
+        meta = reader.source.meta
+        self._reader, self._step, self._channel, self._seen = reader, step, channel, seen
+        self._lead = tuple(n for n in (meta.n_t, meta.n_z) if n > 1)
+        self._names = tuple(name for name, n in (("t", meta.n_t), ("z", meta.n_z)) if n > 1)
+        tail = (meta.samples,) if meta.is_rgb else ()
+        self.shape = (*self._lead, *reader.steps[step].shape_yx, *tail)
+        self.dtype = np.dtype(meta.dtype)
+        self.ndim = len(self.shape)
+        self.chunks_hint = ((1,) * len(self._lead)) + reader.steps[step].chunk_yx + tail
+
+    def __getitem__(self, index: Any) -> np.ndarray[Any, Any]:
+        index = index if isinstance(index, tuple) else (index,)
+        index = index + (slice(None),) * (self.ndim - len(index))
+        n = len(self._lead)
+        starts = [_range(i, size) for i, size in zip(index, self.shape, strict=True)]
+        (y0, y1), (x0, x1) = starts[n], starts[n + 1]
+        planes = [Plane(c=self._channel)]
+        for axis, name in enumerate(self._names):
+            low, high = starts[axis]
+            planes = [p._replace(**{name: i}) for p in planes for i in range(low, high)]
+        box = Box(y0, x0, max(y1 - y0, 0), max(x1 - x0, 0))
+        if self._seen:
+            self._seen(self._step, box, planes[0])
+        out = [self._reader.read(self._step, box, p) for p in planes]
+        stack = out[0] if n == 0 else np.stack(out).reshape(*(high - low for low, high in starts[:n]), *out[0].shape)
+        picks = tuple(0 if isinstance(i, int | np.integer) else slice(None) for i in index[: n + 2])
+        return stack[(*picks, *index[n + 2 :])]
+
+
+def _range(index: Any, size: int) -> tuple[int, int]:
+    if isinstance(index, int | np.integer):
+        i = int(index) + (size if index < 0 else 0)
+        return i, i + 1
+    start, stop, step = index.indices(size)
+    if step != 1:
+        message = f"levels are read in steps of 1, got {step}"
+        raise IndexError(message)
+    return start, stop
+
+
+def as_dask(level: LevelArray, *, name: str) -> da.Array:
+    """Wrap a level as a dask array whose chunks are many cached blocks each."""
+    import dask.array as da
+
+    return da.from_array(
+        level,
+        chunks=level.chunks_hint,
+        name=name,
+        asarray=False,
+        fancy=True,
+        inline_array=True,
+        meta=np.empty(
+            (0,) * level.ndim, level.dtype
+        ),  # fancy: only then does dask hand us the slice instead of whole chunks
+    )

@@ -1,0 +1,104 @@
+"""Decodes what the user will probably look at next, while nothing else is asked for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from napari_wsi_mil.errors import SlideError
+from napari_wsi_mil.slide.spec import Box, Plane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_wsi_mil.slide.pyramid import BlockReader
+
+QUIET_S = 0.04
+RING_SHARE = 0.5
+"""Part of the cache that prefetched blocks may take, so that what is on screen stays."""
+
+
+class Prefetcher:
+    """One thread that loads the ring of blocks around the last view, then the next coarser view, then sleeps.
+
+    A new demand interrupts it after the block at hand. Read errors are left for the read that needs the block.
+    """
+
+    def __init__(self, reader: BlockReader) -> None:
+        self._reader = reader
+        self._wake = threading.Condition()
+        self._view: tuple[int, Box, Plane] | None = None
+        self._last_s = 0.0
+        self._stamp = 0
+        self._stop = False
+        self._thread: threading.Thread | None = None
+
+    def seen(self, step: int, box: Box, plane: Plane) -> None:
+        """Note a demand; boxes that follow within 50 ms on one level count as one view."""
+        now = time.monotonic()
+        with self._wake:
+            old = self._view
+            if old and old[0] == step and old[2] == plane and now - self._last_s < 0.05:
+                box = _union(old[1], box)
+            self._view, self._last_s = (step, box, plane), now
+            self._stamp += 1
+            if self._thread is None and not self._stop:
+                self._thread = threading.Thread(target=self._run, name="wsi-prefetch", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def close(self) -> None:
+        """Stop the thread and wait for the block it is at."""
+        with self._wake:
+            self._stop = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        handled = 0
+        while True:
+            with self._wake:
+                while not self._stop and self._stamp == handled:
+                    self._wake.wait()
+                while not self._stop and (pause := self._last_s + QUIET_S - time.monotonic()) > 0:
+                    self._wake.wait(pause)
+                if self._stop or self._view is None:
+                    return
+                handled, view = self._stamp, self._view
+            self._load(view, handled)
+
+    def _load(self, view: tuple[int, Box, Plane], stamp: int) -> None:
+        budget = self._reader.cache.budget_bytes * RING_SHARE
+        for step, row, col in self._wanted(view):
+            if self._stop or self._stamp != stamp or budget < 0:
+                return
+            if self._reader.holds(step, row, col, view[2]):
+                continue
+            try:
+                budget -= self._reader.block(step, row, col, view[2]).nbytes
+            except SlideError:
+                return
+
+    def _wanted(self, view: tuple[int, Box, Plane]) -> Iterator[tuple[int, int, int]]:
+        step, box, _ = view
+        steps = self._reader.steps
+        bh, bw = steps[step].block_yx
+        ring = Box(box.y - bh // 2, box.x - bw // 2, box.h + bh, box.w + bw).clipped(steps[step].shape_yx)
+        for spot in self._reader.blocks_over(step, ring):
+            yield (step, *spot)
+        if step + 1 < len(steps):
+            ratio = [b / a for a, b in zip(steps[step].downsample_yx, steps[step + 1].downsample_yx, strict=True)]
+            wide = Box(
+                int((box.y - box.h / 2) / ratio[0]), int((box.x - box.w / 2) / ratio[1]),
+                int(2 * box.h / ratio[0]), int(2 * box.w / ratio[1]),
+            ).clipped(steps[step + 1].shape_yx)  # fmt: skip
+            for spot in self._reader.blocks_over(step + 1, wide):
+                yield (step + 1, *spot)
+
+
+def _union(a: Box, b: Box) -> Box:
+    y0, x0 = min(a.y, b.y), min(a.x, b.x)
+    y1, x1 = max(a.y + a.h, b.y + b.h), max(a.x + a.w, b.x + b.w)
+    return Box(y0, x0, y1 - y0, x1 - x0)

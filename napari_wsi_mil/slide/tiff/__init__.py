@@ -1,0 +1,1 @@
+"""TIFF family: SVS, NDPI, SCN, BIF, QPTIFF, Philips, OME-TIFF, generic."""

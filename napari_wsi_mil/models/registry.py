@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from napari_wsi_mil.errors import UnknownModel, WeightsError
 from napari_wsi_mil.models.card import load_card
-from napari_wsi_mil.models.weights import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +91,9 @@ def load_model(card: ModelCard, device: DeviceChoice | str = "cpu") -> nn.Module
     Float32 whatever the precision of the stored weights; encoders come with their normalisation folded in.
     Raises WeightsError if the file is missing, altered, or does not fit the architecture.
     """
+    # Imported here: listing cards, as a panel does when it opens, must not wait for torch.
+    from napari_wsi_mil.models.weights import load_weights
+
     model = build(card.architecture, **card.options)
     state = load_weights(card.weights_path, sha256=card.sha256)
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
@@ -112,5 +114,5 @@ def load_model(card: ModelCard, device: DeviceChoice | str = "cpu") -> nn.Module
 
 
 def _import_own() -> None:
-    """Import the modules of this package that register builders; here, so that reading a card needs no torch."""
+    """Import the modules of this package that register builders; late, for they import torch."""
     from napari_wsi_mil.models import abmil, encoder, sac_mil  # noqa: F401

@@ -33,7 +33,10 @@ def load_weights(path: Path | str, *, sha256: str) -> dict[str, torch.Tensor]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        message = f"{path.name}: weights cannot be read ({error.strerror}); expected them in {path.parent}, reinstall or restore them"
+        message = (
+            f"{path.name}: weights cannot be read ({error.strerror}); expected them in {path.parent}, "
+            "reinstall the package or restore the file"
+        )
         raise WeightsError(message) from error
     # The bytes that were hashed are the bytes that are parsed: nothing can change between the two.
     got = hashlib.sha256(content).hexdigest()

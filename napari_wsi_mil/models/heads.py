@@ -1,0 +1,90 @@
+"""What every slide-level head takes and gives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from napari_wsi_mil.errors import BadRequest, ContractMismatch
+
+Centre = Literal["none", "bag"]
+
+
+class HeadOutput(NamedTuple):
+    """Answer and attention of one and the same forward pass."""
+
+    logits: torch.Tensor
+    """(C,) float32, one per class of the card, before softmax."""
+    attention_raw: torch.Tensor
+    """(A, N) float32 scores before softmax, in bag order; A is 1, or C where a head attends per class."""
+    attention: torch.Tensor
+    """(A, N) float32 softmax of `attention_raw`; every row sums to 1."""
+
+
+class Head(nn.Module, ABC):
+    """A slide-level classifier over a bag of tile features."""
+
+    needs_coordinates: ClassVar[bool] = False
+
+    def __init__(self, *, n_features: int, n_classes: int) -> None:
+        super().__init__()
+        self.n_features = n_features
+        self.n_classes = n_classes
+
+    @abstractmethod
+    def forward(self, features: torch.Tensor, yx: torch.Tensor | None = None) -> HeadOutput:
+        """Classify one bag.
+
+        `features` (N, n_features) float32; `yx` (N, 2) float32 top-left corners in tile units, that is level-0
+        pixels over the tile's side in level-0 pixels. Any order; at least one tile.
+        Raises ContractMismatch for another feature length, BadRequest for an empty bag or missing coordinates.
+        """
+
+    def check_bag(self, features: torch.Tensor, yx: torch.Tensor | None) -> None:
+        """Raise ContractMismatch or BadRequest, see `forward`, unless this head can serve the bag."""
+        if features.ndim != 2 or features.shape[1] != self.n_features:
+            message = (
+                f"features have shape {tuple(features.shape)}, expected (tiles, {self.n_features}); "
+                "use features of the encoder this head was trained with"
+            )
+            raise ContractMismatch(message)
+        if len(features) == 0:
+            message = "the bag holds 0 tiles, expected at least 1; widen the tissue mask or the region"
+            raise BadRequest(message)
+        if self.needs_coordinates and yx is None:
+            message = f"{type(self).__name__} needs tile coordinates, got none; pass yx with shape ({len(features)}, 2)"
+            raise BadRequest(message)
+        if yx is not None and tuple(yx.shape) != (len(features), 2):
+            message = f"coordinates have shape {tuple(yx.shape)}, expected ({len(features)}, 2), one row per tile"
+            raise BadRequest(message)
+
+
+class AttentionPool(nn.Module):
+    """Attention pooling of Ilse, Tomczak and Welling 2018: a_n = w (tanh(V h_n) * sigmoid(U h_n)), softmax over n.
+
+    Without `gated` the sigmoid factor is left out.
+    """
+
+    def __init__(self, width: int, hidden: int, *, gated: bool = True, dropout: float = 0.25) -> None:
+        super().__init__()
+        self.value = nn.Linear(width, hidden)
+        self.gate = nn.Linear(width, hidden) if gated else None
+        self.score = nn.Linear(hidden, 1)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Map (N, width) to the pooled (1, width), and raw and softmaxed attention, both (1, N)."""
+        hidden = self.drop(torch.tanh(self.value(tokens)))
+        if self.gate is not None:
+            hidden = hidden * self.drop(torch.sigmoid(self.gate(tokens)))
+        raw = self.score(hidden).T
+        attention = torch.softmax(raw, dim=1)
+        return attention @ tokens, raw, attention
+
+
+def centred(features: torch.Tensor, centre: Centre) -> torch.Tensor:
+    """Take the bag's mean feature off every row if `centre` is "bag": stain and scanner shift a whole slide alike."""
+    return features - features.mean(0, keepdim=True) if centre == "bag" else features

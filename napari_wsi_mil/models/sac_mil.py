@@ -1,0 +1,192 @@
+"""SAC-MIL: position from slide coordinates, correlation of all tiles by shifted channels, attention pooling."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from napari_wsi_mil.models.heads import AttentionPool, Centre, Head, HeadOutput, centred
+from napari_wsi_mil.models.regions import Cut, Ordering, Regions, group
+from napari_wsi_mil.models.registry import register
+
+Shift = Literal["radix", "chord"]
+
+
+def polar_rotate(
+    tokens: torch.Tensor,
+    yx: torch.Tensor,
+    *,
+    centre: Literal["mean", "bbox"] = "mean",
+    angles: Literal["integer", "omega"] = "integer",
+    base: float = 10_000.0,
+) -> torch.Tensor:
+    """Rotate channel pairs of (N, D) tokens by their tile's distance and direction from the centre of the bag.
+
+    `yx` (N, 2) float32 in tile units; D divisible by 4. The first D/4 pairs turn by distance * base^(-4m/D), the
+    others by direction times 1, 2, ... ("integer", continuous where the direction jumps from pi to -pi) or
+    times base^(-4m/D) ("omega"). A tile at the centre has direction 0. Norms of tokens are kept.
+    """
+    quarter = tokens.shape[1] // 4
+    middle = yx.mean(0) if centre == "mean" else (yx.amin(0) + yx.amax(0)) / 2
+    offset = yx - middle
+    distance = torch.linalg.vector_norm(offset, dim=1)
+    # Below a ten-thousandth of a tile the direction is rounding noise of the mean.
+    direction = torch.where(distance > 1e-4, torch.atan2(offset[:, 0], offset[:, 1]), 0.0)
+    m = torch.arange(quarter, dtype=tokens.dtype, device=tokens.device)
+    falling = base ** (-m / quarter)
+    turns = m + 1 if angles == "integer" else falling
+    theta = torch.cat([distance[:, None] * falling, direction[:, None] * turns], 1)
+    cos, sin = torch.cos(theta), torch.sin(theta)
+    a, b = tokens[:, 0::2], tokens[:, 1::2]
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], 2).flatten(1)
+
+
+class Ring:
+    """Tokens in rings (all of one region, or all of one slot): who stands `offset` places further round.
+
+    Only real tokens are in a ring, so padded slots do not exist and cannot leak. Built in O(N).
+    """
+
+    def __init__(self, ring: torch.Tensor) -> None:
+        self.seat = torch.argsort(ring, stable=True)
+        _, count = torch.unique_consecutive(ring[self.seat], return_counts=True)
+        start = (count.cumsum(0) - count).repeat_interleave(count)
+        rank = torch.arange(len(ring), device=ring.device) - start
+        self.start, self.rank, self.count = (torch.empty_like(start) for _ in range(3))
+        self.start[self.seat], self.rank[self.seat] = start, rank
+        self.count[self.seat] = count.repeat_interleave(count)
+
+    def source(self, offset: int) -> torch.Tensor:
+        """Return (N,) int64: the token each token receives from when channels move by `offset` places."""
+        return self.seat[self.start + (self.rank + offset) % self.count]
+
+
+class ShiftMix(nn.Module):
+    """One mixing step along one axis: x + shift(MLP(LayerNorm(x))), each channel track shifted by its own offset."""
+
+    def __init__(self, width: int, hidden: int, offsets: tuple[int, ...], dropout: float) -> None:
+        super().__init__()
+        self.offsets = offsets
+        edges = [round(i * width / len(offsets)) for i in range(len(offsets) + 1)]
+        self.tracks = [slice(a, b) for a, b in pairwise(edges)]
+        self.norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width), nn.Dropout(dropout)
+        )
+
+    def forward(self, tokens: torch.Tensor, ring: Ring) -> torch.Tensor:
+        """Map (N, width) to (N, width) in O(N)."""
+        mixed = self.mlp(self.norm(tokens))
+        shifted = [
+            mixed[:, track] if offset == 0 else mixed[:, track].index_select(0, ring.source(offset))
+            for offset, track in zip(self.offsets, self.tracks, strict=True)
+        ]
+        return tokens + torch.cat(shifted, 1)
+
+
+class SACMIL(Head):
+    """Slide classifier with full correlation of tiles in linear time; a re-implementation from a public abstract.
+
+    Sourced (arXiv 2509.03973, abstract and caption of figure 1c): position comes from the tiles' coordinates in the
+    slide, by an encoding called polar rotary; a "SAC block" of MLP layers only correlates all instances through
+    channel shifting in time linear in their number; instances are divided into regions of k.
+
+    Ours, each an option: curve that orders tiles (`ordering`), region size (`region_size`), equal or filled regions
+    (`cut`), centre and angular frequencies of the rotation (`centre_of`, `angles`), shift offsets (`shift`: "radix"
+    with block t moving by j * radix^t, j < radix, which is O(N) with a fixed number of blocks; "chord" with offsets
+    0, 1, 2, 4, ... after ChordMixer, ICLR 2023, which skips blocks beyond log2 of the longest ring), number of blocks,
+    MLP width, pooling, norm before pooling, and taking off the bag's mean (`centre`). Every block mixes within
+    regions, then across them. Full correlation needs radix^blocks >= number of regions and >= region size. No figure
+    of that paper is claimed.
+    """
+
+    needs_coordinates: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        n_features: int = 512,
+        n_classes: int = 2,
+        width: int = 512,
+        mlp: int | None = None,
+        blocks: int = 2,
+        ordering: Ordering = "hilbert",
+        region_size: int = 64,
+        cut: Cut = "balanced",
+        position: bool = True,
+        centre_of: Literal["mean", "bbox"] = "mean",
+        angles: Literal["integer", "omega"] = "integer",
+        base: float = 10_000.0,
+        shift: Shift = "radix",
+        radix: int = 16,
+        chord_tracks: int = 13,
+        pooling: Literal["gated", "mean"] = "gated",
+        attention: int = 256,
+        final_norm: bool = False,
+        dropout: float = 0.25,
+        centre: Centre = "none",
+    ) -> None:
+        super().__init__(n_features=n_features, n_classes=n_classes)
+        if width % 4:
+            message = f"width must be divisible by 4 for the polar rotation, got {width}"
+            raise ValueError(message)
+        self.ordering, self.region_size, self.cut = ordering, region_size, cut
+        self.position, self.centre_of, self.angles, self.base = position, centre_of, angles, base
+        self.shift, self.centre = shift, centre
+        self.project = nn.Sequential(nn.Linear(n_features, width), nn.GELU(), nn.Dropout(dropout))
+        steps = [_offsets(shift, t, radix if shift == "radix" else chord_tracks) for t in range(blocks)]
+        self.within = nn.ModuleList(ShiftMix(width, mlp or width, step, dropout) for step in steps)
+        self.across = nn.ModuleList(ShiftMix(width, mlp or width, step, dropout) for step in steps)
+        self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
+        self.pool = AttentionPool(width, attention, dropout=dropout) if pooling == "gated" else None
+        self.classify = nn.Linear(width, n_classes)
+
+    def forward(self, features: torch.Tensor, yx: torch.Tensor | None = None) -> HeadOutput:
+        """Classify one bag, see `Head.forward`; attention is over the correlated tokens, in bag order.
+
+        With mean pooling the raw attention is 0 and the attention 1/N everywhere.
+        """
+        self.check_bag(features, yx)
+        assert yx is not None  # check_bag refuses it
+        regions = group(yx, ordering=self.ordering, size=self.region_size, cut=self.cut)
+        tokens = self.correlate(features, yx, regions)
+        if self.pool is None:
+            raw = tokens.new_zeros(1, len(tokens))
+            return HeadOutput(self.classify(tokens.mean(0)), raw, raw + 1 / len(tokens))
+        pooled, raw, attention = self.pool(tokens)
+        back = torch.argsort(regions.order)
+        return HeadOutput(self.classify(pooled)[0], raw[:, back], attention[:, back])
+
+    def correlate(self, features: torch.Tensor, yx: torch.Tensor, regions: Regions) -> torch.Tensor:
+        """Return (N, width) tokens in curve order, after rotation and all blocks."""
+        tokens = self.project(centred(features, self.centre)[regions.order])
+        if self.position:
+            tokens = polar_rotate(tokens, yx[regions.order], centre=self.centre_of, angles=self.angles, base=self.base)
+        region_ring, slot_ring = Ring(regions.region), Ring(regions.slot)
+        for within, across in list(zip(self.within, self.across, strict=True))[: self.blocks_for(regions)]:
+            tokens = across(within(tokens, region_ring), slot_ring)
+        out: torch.Tensor = self.norm(tokens)
+        return out
+
+    def blocks_for(self, regions: Regions) -> int:
+        """Return how many blocks run: all with radix shifts, ceil(log2(longest ring)) at most with chord shifts."""
+        if self.shift == "radix":
+            return len(self.within)
+        longest = max(int(regions.region[-1]), int(regions.slot.max())) + 1
+        return min(len(self.within), max(1, (longest - 1).bit_length()))
+
+
+def _offsets(shift: Shift, block: int, tracks: int) -> tuple[int, ...]:
+    """Return the offset of every channel track in block number `block`."""
+    if shift == "radix":
+        return tuple(j * tracks**block for j in range(tracks))
+    return (0, *(1 << i for i in range(tracks - 1)))
+
+
+@register("sac-mil")
+def build_sac_mil(**options: object) -> nn.Module:
+    """Build a `SACMIL` from the options of a card."""
+    return SACMIL(**options)  # type: ignore[arg-type]

@@ -74,7 +74,10 @@ class BlockCache:
     def peek(self, owner: Hashable, key: Hashable) -> Array | None:
         """Return the block if it is here now, without loading or waiting."""
         with self._lock:
-            return self._blocks.get((owner, key))
+            block = self._blocks.get((owner, key))
+            if block is not None:
+                self._blocks.move_to_end((owner, key))
+            return block
 
     def holds(self, owner: Hashable, key: Hashable) -> bool:
         """Whether the block is here or on its way."""

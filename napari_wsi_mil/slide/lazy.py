@@ -39,30 +39,43 @@ class LevelArray:
         index = index if isinstance(index, tuple) else (index,)
         index = index + (slice(None),) * (self.ndim - len(index))
         n = len(self._lead)
-        starts = [_range(i, size) for i, size in zip(index, self.shape, strict=True)]
-        (y0, y1), (x0, x1) = starts[n], starts[n + 1]
+        spans = [_span(i, size) for i, size in zip(index, self.shape, strict=True)]
+        (y0, y1), (x0, x1) = spans[n], spans[n + 1]
         planes = [Plane(c=self._channel)]
-        for axis, name in enumerate(self._names):
-            low, high = starts[axis]
+        for (low, high), name in zip(spans[:n], self._names, strict=True):
             planes = [p._replace(**{name: i}) for p in planes for i in range(low, high)]
         box = Box(y0, x0, max(y1 - y0, 0), max(x1 - x0, 0))
-        if self._seen:
+        if self._seen and planes:
             self._seen(self._step, box, planes[0])
         out = [self._reader.read(self._step, box, p) for p in planes]
-        stack = out[0] if n == 0 else np.stack(out).reshape(*(high - low for low, high in starts[:n]), *out[0].shape)
-        picks = tuple(0 if isinstance(i, int | np.integer) else slice(None) for i in index[: n + 2])
-        return stack[(*picks, *index[n + 2 :])]
+        stack = out[0] if n == 0 else np.stack(out).reshape(*(high - low for low, high in spans[:n]), *out[0].shape)
+        for axis in range(n + 1, -1, -1):  # from the back, so that dropped axes do not shift those before
+            stack = _pick(stack, axis, index[axis], spans[axis][0])
+        tail = index[n + 2 :]
+        return stack if all(i == slice(None) for i in tail) else stack[(..., *tail)]
 
 
-def _range(index: Any, size: int) -> tuple[int, int]:
+def _span(index: Any, size: int) -> tuple[int, int]:
+    """Return the range of an axis that covers an index: a number, a slice, or (dask's fancy form) an array."""
     if isinstance(index, int | np.integer):
         i = int(index) + (size if index < 0 else 0)
         return i, i + 1
-    start, stop, step = index.indices(size)
-    if step != 1:
-        message = f"levels are read in steps of 1, got {step}"
-        raise IndexError(message)
-    return start, stop
+    if isinstance(index, slice):
+        wanted = range(*index.indices(size))
+        return (min(wanted), max(wanted) + 1) if wanted else (0, 0)
+    spots = np.asarray(index)
+    return (int(spots.min()), int(spots.max()) + 1) if spots.size else (0, 0)
+
+
+def _pick(stack: np.ndarray[Any, Any], axis: int, index: Any, low: int) -> np.ndarray[Any, Any]:
+    if isinstance(index, int | np.integer):
+        return stack.take(0, axis)
+    if isinstance(index, slice):
+        if index.step in (None, 1):
+            return stack
+        wanted = range(*index.indices(low + stack.shape[axis]))
+        return stack.take([i - low for i in wanted], axis)
+    return stack.take(np.asarray(index) - low, axis)
 
 
 def as_dask(level: LevelArray, *, name: str) -> da.Array:

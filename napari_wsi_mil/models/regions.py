@@ -105,5 +105,5 @@ def _rank(sorted_key: torch.Tensor) -> torch.Tensor:
     """Return (N,) int64: how many earlier positions hold the same key, for keys that lie together."""
     position = torch.arange(len(sorted_key), device=sorted_key.device)
     _, counts = torch.unique_consecutive(sorted_key, return_counts=True)
-    start = counts.cumsum(0) - counts
-    return position - start.repeat_interleave(counts)
+    start: torch.Tensor = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    return position - start

@@ -102,7 +102,8 @@ def load_model(card: ModelCard, device: DeviceChoice | str = "cpu") -> nn.Module
         wrong = sorted(key for key in wanted.keys() | got.keys() if wanted.get(key) != got.get(key))
         message = (
             f"{card.weights_file}: weights do not fit {card.architecture!r}, {len(wrong)} tensors differ, "
-            f"first {wrong[0]!r} (expected {wanted.get(wrong[0])}, got {got.get(wrong[0])}); use the card and weights of one training run"
+            f"first {wrong[0]!r} (expected {wanted.get(wrong[0])}, got {got.get(wrong[0])}); "
+            "use the card and weights of one training run"
         )
         raise WeightsError(message)
     model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})

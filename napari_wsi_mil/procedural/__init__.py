@@ -1,0 +1,7 @@
+"""Painted H&E slides: bowel wall with or without a carcinoma, from a seed, with truth. Our own work; no patient is shown."""
+
+from napari_wsi_mil.procedural.cohort import render_cohort
+from napari_wsi_mil.procedural.slide import render_slide
+from napari_wsi_mil.procedural.truth import Truth
+
+__all__ = ["Truth", "render_cohort", "render_slide"]

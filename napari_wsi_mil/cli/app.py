@@ -1,0 +1,80 @@
+"""The commands and their options; the work is done by the modules beside this one and imported when needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_wsi_mil import __version__
+
+app = typer.Typer(
+    name="napari-wsi-mil",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Whole-slide images and attention models. Research use only, not a diagnosis.",
+)
+
+SlideArgument = Annotated[str, typer.Argument(metavar="SLIDE", help="Slide file, folder (OME-Zarr) or URL.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-wsi-mil {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Hold the options that come before a command."""
+
+
+@app.command(epilog="Example: napari-wsi-mil info slide.svs --json")
+def info(
+    slide: SlideArgument,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, one JSON object.")] = False,
+) -> None:
+    """Show what a slide file holds: size, levels, pixel size, scanner, associated images, fingerprint."""
+    from napari_wsi_mil.cli.inform import as_text, describe
+    from napari_wsi_mil.slide import open_slide
+
+    with open_slide(slide) as opened:
+        facts = describe(opened)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        typer.echo(as_text(facts))
+
+
+@app.command(epilog="Example: napari-wsi-mil region slide.svs --yx0 5000 8000 --size 512 512 --mpp 1.0 --out spot.png")
+def region(
+    slide: SlideArgument,
+    *,
+    yx0: Annotated[
+        tuple[float, float], typer.Option(metavar="Y X", help="Top-left corner in level-0 pixels, y before x.")
+    ],
+    size: Annotated[tuple[int, int], typer.Option(metavar="H W", help="Height and width of the picture in pixels.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Picture to write.")],
+    mpp: Annotated[float | None, typer.Option(help="Resolution of the picture in um/px.")] = None,
+    level: Annotated[int | None, typer.Option(help="Stored level to read instead, 0 is the finest.")] = None,
+    plane: Annotated[
+        tuple[int, int, int], typer.Option(metavar="C Z T", help="Channel, focus plane and time point, from 0.")
+    ] = (0, 0, 0),
+) -> None:
+    """Cut a rectangle out of a slide into a PNG file, at level 0 unless --mpp or --level says otherwise."""
+    from napari_wsi_mil.cli.region import Cut, write_region
+
+    c, z, t = plane
+    write_region(slide, Cut(yx0, size, mpp=mpp, level=level, plane=(c, z, t)), out)
+    typer.echo(f"{out}: {size[0]} x {size[1]} px written")

@@ -1,0 +1,1 @@
+"""VERBS: slide + model -> result."""

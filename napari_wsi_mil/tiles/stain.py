@@ -1,0 +1,101 @@
+"""Colour rules on a small picture of a slide: glass, stain, ink."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Picture = npt.NDArray[np.uint8]
+    Bools = npt.NDArray[np.bool_]
+    Floats = npt.NDArray[np.float32]
+
+CHROMA_BOUNDS = (7.0, 18.0)
+"""Colour (largest minus smallest of R, G, B; glass made neutral) below which is glass, above which is tissue.
+
+Otsu decides between them. The lower bound keeps noise and grey shadow out of empty slides, the upper one keeps Otsu
+from splitting pale from dark tissue where there is no glass at all."""
+GREY_BOUNDS = (12.0, 30.0)
+"""The same for darkness below white, on pictures without colour."""
+DARK_BOUNDS = (12.0, 40.0)
+"""The same for brightness over a dark field."""
+
+
+def white_point(rgb: Picture) -> npt.NDArray[np.float32]:
+    """Return (3,) the colour of glass: the commonest bright, nearly neutral one; (245, 245, 245) where none is seen."""
+    pixels = rgb.reshape(-1, 3)
+    low, high = pixels.min(1).astype(int), pixels.max(1).astype(int)
+    glass = pixels[(low >= 190) & (high - low <= 30)]
+    if len(glass) < 0.005 * len(pixels):
+        return np.full(3, 245, np.float32)
+    # White fat and lumina are glass too, so a small share is enough; the median of the brighter half skips shadow.
+    bright = glass[glass.min(1) >= np.median(glass.min(1))]
+    return np.asarray(np.median(bright, axis=0), np.float32)
+
+
+def is_dark_field(rgb: Picture) -> bool:
+    """Whether the background is black, as in fluorescence: most of the picture is dark and none of it is glass."""
+    brightest = rgb.max(-1)
+    return bool(np.median(brightest) < 60 and np.mean(rgb.min(-1) >= 190) < 0.02)
+
+
+def is_grey(rgb: Picture) -> bool:
+    """Whether the picture has no colour at all."""
+    return np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2])
+
+
+def chroma(rgb: Picture, white: Any) -> Floats:
+    """Return (h, w) the spread of R, G, B after glass is made neutral, 0..255."""
+    neutral = np.minimum(rgb.astype(np.float32) * (np.float32(245) / np.asarray(white, np.float32)), 255)
+    spread: Floats = neutral.max(-1) - neutral.min(-1)
+    return spread
+
+
+def tissue_score(rgb: Picture, *, dark: bool, white: Any) -> tuple[Floats, float]:
+    """Return (h, w) how much a pixel looks like tissue, and the threshold above which it is."""
+    if dark:
+        score, bounds = rgb.max(-1).astype(np.float32), DARK_BOUNDS
+    elif is_grey(rgb):
+        score, bounds = np.maximum(np.float32(np.max(white)) - rgb[..., 0], 0).astype(np.float32), GREY_BOUNDS
+    else:
+        score, bounds = chroma(rgb, white), CHROMA_BOUNDS
+    score = ndimage.gaussian_filter(score, 0.7)
+    # Clipped, or strong stain would pull the threshold up to where it parts pale tissue from dark.
+    clipped = np.minimum(score, 3 * bounds[1])
+    otsu = float(threshold_otsu(clipped)) if np.ptp(clipped) > 0 else bounds[1]
+    return score, float(np.clip(otsu, *bounds))
+
+
+def ink(rgb: Picture, *, white: Any) -> Bools:
+    """Return (h, w) where a pen wrote: green, blue, red or black marks and their faint borders.
+
+    Haematoxylin and eosin always take more green than red out of the light; green and blue ink do not. Red ink takes
+    blue and green alike and hardly any red; black takes all alike and nearly everything.
+    """
+    density = -np.log10(np.clip(rgb.astype(np.float32) / np.asarray(white, np.float32), 1 / 255, 1.0))
+    r, g, b = density[..., 0], density[..., 1], density[..., 2]
+    cold, cold_faint = (r > 0.25) & (r > g + 0.10), (r > 0.06) & (r > g + 0.025)
+    red = (g > 0.6) & (b > 0.72 * g) & (r < 0.3 * g)
+    red_faint = (g > 0.15) & (b > 0.72 * g) & (r < 0.35 * g)
+    low, high = density.min(-1), density.max(-1)
+    black, black_faint = (low > 0.6) & (high < low + 0.25), (low > 0.2) & (high < low + 0.12)
+    out = np.zeros(r.shape, bool)
+    for core, faint in ((cold, cold_faint), (red, red_faint), (black, black_faint)):
+        out |= _grown(ndimage.binary_opening(core), faint)
+    return np.asarray(ndimage.binary_dilation(out, iterations=2)) if out.any() else out
+
+
+def _grown(core: Bools, faint: Bools) -> Bools:
+    """Return the parts of `faint` that touch `core`, and `core`."""
+    if not core.any():
+        return core
+    names, count = ndimage.label(faint | core, np.ones((3, 3)))
+    kept = np.zeros(count + 1, bool)
+    kept[names[core]] = True
+    kept[0] = False
+    return np.asarray(kept[names])

@@ -11,7 +11,6 @@ from scipy.spatial import cKDTree
 from napari_wsi_mil.procedural.fields import (
     GRID_UM,
     Floats,
-    Points,
     layered_noise,
     scatter,
     signed_distance,
@@ -28,7 +27,8 @@ SEPTUM_UM = 9.0
 class Anatomy:
     """Grid fields, float32. Signed distances in um, positive inside: `tissue`, `epithelium`, `lumen`, `tumour`, `vessel`;
     `fat` distance to the nearest fat-cell wall (negative outside fat); `fibre` um across the fibres;
-    weights 0..1: `mucosa`, `muscle`, `follicle`, `dirt` (necrotic debris), `loose` (oedema), `desmoplasia`; `tone` about 1."""
+    weights 0..1: `mucosa`, `muscle`, `follicle`, `dirt` (necrotic debris), `loose` (oedema), `desmoplasia`; `tone` about 1.
+    """
 
     tissue: Floats
     epithelium: Floats
@@ -65,12 +65,27 @@ def grow(rng: np.random.Generator, plan: Layout) -> Anatomy:
     vessel = _vessels(rng, plan, epithelium)
     fat = _fat(rng, plan.fat, vessel)
     desmoplasia = step_up(plan.tumour, -60, 10)
-    loose = np.clip(0.5 + 0.35 * layered_noise(rng, shape, scale_um=160), 0, 1) * (1 - plan.muscle) * (1 - plan.muscularis)
+    loose = (
+        np.clip(0.5 + 0.35 * layered_noise(rng, shape, scale_um=160), 0, 1) * (1 - plan.muscle) * (1 - plan.muscularis)
+    )
     fibre = _fibres(rng, plan, epithelium, vessel)
     tone = 1 + 0.06 * smooth_noise(rng, shape, scale_um=700) + 0.05 * smooth_noise(rng, shape, scale_um=180)
-    return Anatomy(plan.tissue, epithelium, lumen, plan.tumour, vessel, fat, fibre, plan.mucosa,
-                   np.maximum(plan.muscle, plan.muscularis), plan.follicle, dirt, loose.astype(np.float32), desmoplasia,
-                   tone.astype(np.float32))
+    return Anatomy(
+        plan.tissue,
+        epithelium,
+        lumen,
+        plan.tumour,
+        vessel,
+        fat,
+        fibre,
+        plan.mucosa,
+        np.maximum(plan.muscle, plan.muscularis),
+        plan.follicle,
+        dirt,
+        loose.astype(np.float32),
+        desmoplasia,
+        tone.astype(np.float32),
+    )
 
 
 def _crypt_fields(rng: np.random.Generator, plan: Layout) -> tuple[Floats, Floats]:
@@ -103,18 +118,26 @@ def _cancer_fields(rng: np.random.Generator, plan: Layout) -> tuple[Floats, Floa
     nothing = np.full(shape, FAR, np.float32)
     if plan.tumour.max() < 0:
         return nothing, nothing, np.zeros(shape, np.float32)
-    wide = smooth_noise(rng, shape, scale_um=88) - 0.75 * smooth_noise(rng, shape, scale_um=260)
-    bands = wide + 0.42 * smooth_noise(rng, shape, scale_um=34) + 0.12 * smooth_noise(rng, shape, scale_um=14)
-    front = np.clip(1 - plan.tumour / 90, 0, 1) * 0.55
-    crowd = 0.3 * smooth_noise(rng, shape, scale_um=420)
-    solid = (bands + crowd > -0.12 + front) & (plan.tumour > 3) & (plan.tissue > 10)
+    bands = (
+        _ridges(rng, shape) + 0.2 * smooth_noise(rng, shape, scale_um=30) + 0.07 * smooth_noise(rng, shape, scale_um=13)
+    )
+    front = 1.5 * np.clip(1 - plan.tumour / 55, 0, 1) ** 2
+    crowd = 0.25 * smooth_noise(rng, shape, scale_um=420)
+    solid = (bands + crowd > -0.3 + front) & (plan.tumour > 3) & (plan.tissue > 10)
     epithelium = np.maximum(signed_distance(solid), FAR)
     holes = smooth_noise(rng, shape, scale_um=26) + 0.3 * smooth_noise(rng, shape, scale_um=11)
-    centre = step_up(epithelium, 16, 44)
-    lumen = signed_distance((holes + 2.1 * centre > 2.15) & (epithelium > 13))
+    centre = step_up(epithelium, 15, 36)
+    lumen = signed_distance((holes + 2.3 * centre > 1.75) & (epithelium > 14))
     lumen = np.maximum(ndimage.gaussian_filter(lumen, 1.0), FAR)
     dirty = step_up(smooth_noise(rng, shape, scale_um=230), -0.1, 0.4) * step_up(lumen, 2.5, 7)
     return epithelium, lumen.astype(np.float32), np.asarray(dirty, np.float32)
+
+
+def _ridges(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """Band-passed noise of unit deviation: blobs and worms of one typical width, like glands cut at all angles."""
+    out = smooth_noise(rng, shape, scale_um=54)
+    out = out - ndimage.gaussian_filter(out, 24 / GRID_UM * 1.25)
+    return np.asarray(out / out.std(), np.float32)
 
 
 def _vessels(rng: np.random.Generator, plan: Layout, epithelium: Floats) -> Floats:
@@ -144,7 +167,7 @@ def _fat(rng: np.random.Generator, weight: Floats, vessel: Floats) -> Floats:
     inside = (weight > 0.5) & (vessel < -8)
     if not inside.any():
         return out
-    seeds = scatter(rng, np.full(weight.shape, 0.003, np.float32), apart_um=44)
+    seeds = scatter(rng, np.full(weight.shape, 0.003, np.float32), apart_um=38)
     where = np.argwhere(inside)
     near, _ = cKDTree(seeds).query((where + 0.5) * GRID_UM, k=2)
     out[inside] = (near[:, 1] - near[:, 0]) / 2
@@ -158,6 +181,8 @@ def _fibres(rng: np.random.Generator, plan: Layout, epithelium: Floats, vessel: 
     calm = np.maximum(plan.muscle, plan.muscularis)
     swirl = 55 * smooth_noise(rng, shape, scale_um=220) + 16 * smooth_noise(rng, shape, scale_um=75)
     crimp = 2.4 * smooth_noise(rng, shape, scale_um=20) + 0.9 * smooth_noise(rng, shape, scale_um=9)
-    around = 0.9 * np.clip(epithelium, -35, 0) + 1.1 * np.clip(vessel, -30, 0)
+    near = np.exp(np.clip(epithelium, FAR, 0) / 14)
+    around = 9 * near + 28 * np.exp(np.clip(vessel, FAR, 0) / 25)
+    swirl += 7 * step_up(plan.tumour, -60, 10) * smooth_noise(rng, shape, scale_um=36)
     calmer = ndimage.gaussian_filter(calm, 12)
     return np.asarray(plan.depth + (1 - 0.8 * calmer) * swirl + crimp * (1 - 0.5 * calm) + around, np.float32)

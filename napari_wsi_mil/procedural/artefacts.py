@@ -17,7 +17,8 @@ INKS = {"green": (1.15, 0.35, 0.85), "blue": (1.30, 0.85, 0.18)}
 @dataclass(frozen=True)
 class Artefacts:
     """Artefacts of one slide of `shape0` (h, w): `folds` and `pens` are polylines (N, 2) in `yx0`, `bubbles` (N, 3) y, x, radius in
-    level-0 px, `dust` (N, 3) the same; `blur` a coarse (k, k) field 0..1 of lost focus; `ink` the pen's optical density."""
+    level-0 px, `dust` (N, 3) the same; `blur` a coarse (k, k) field 0..1 of lost focus; `ink` the pen's optical density.
+    """
 
     shape0: tuple[int, int]
     blur: Floats
@@ -46,7 +47,11 @@ class Artefacts:
             if distance is not None:
                 rgb = rgb * np.exp(-_ink(distance, ys, xs)[..., None] * np.asarray(self.ink, np.float32))
         for y, x, radius in self.bubbles:
-            rgb = _bubble(rgb, np.hypot(ys[:, None] - y, xs[None] - x).astype(np.float32) - radius)
+            if ys[0] - y < 1.3 * radius and y - ys[-1] < 1.3 * radius:
+                v, u = (ys[:, None] - y).astype(np.float32), (xs[None] - x).astype(np.float32)
+                angle = np.arctan2(v, u)
+                lobes = 0.07 * np.cos(2 * angle + radius) + 0.035 * np.cos(3 * angle + 2 * radius)
+                rgb = _bubble(rgb, np.hypot(v, u) - radius * (1 + lobes))
         for y, x, radius in self.dust:
             if ys[0] - 40 < y < ys[-1] + 40 and xs[0] - 40 < x < xs[-1] + 40:
                 rho = np.hypot((ys[:, None] - y) * 1.4, xs[None] - x).astype(np.float32) / radius
@@ -87,11 +92,11 @@ def _distance(line: Stroke, ys: NDArray[np.int_], xs: NDArray[np.int_], *, reach
 
 def _ink(distance: Floats, ys: NDArray[np.int_], xs: NDArray[np.int_]) -> Floats:
     """Ink thickness of a felt pen: flat with a darker drying edge and faint streaks."""
-    streak = 1 + 0.08 * np.sin(distance / 5.3) + 0.05 * np.sin(distance / 2.1 + 1)
+    streak = 1 + 0.03 * np.sin(distance / 5.3) + 0.02 * np.sin(distance / 2.1 + 1)
     wave = 5 * np.sin(ys / 91.0)[:, None] + 4 * np.sin(xs / 57.0)[None]
     body = np.clip((95 + wave - distance) / 16, 0, 1)
     rim = np.exp(-(((distance - 84 - wave) / 7) ** 2))
-    return np.asarray(body * streak * 0.9 + 0.35 * rim, np.float32)
+    return np.asarray(body * streak * 0.62 + 0.16 * rim, np.float32)
 
 
 def _bubble(rgb: Floats, outside: Floats) -> Floats:
@@ -115,10 +120,14 @@ def draw_artefacts(rng: np.random.Generator, shape0: tuple[int, int], tissue: Fl
     blur = np.clip(rng.normal(-0.5, 0.7, (6, 6)), 0, 0.9).astype(np.float32)
     deep = np.argwhere(tissue > 0.5 * tissue.max())
     start = deep[rng.integers(len(deep))] * STEP
-    fold = _wander(rng, start, length=0.22 * min(h, w))
+    fold = _wander(rng, start, length=0.34 * min(h, w))
     side = rng.integers(2)
-    pen = _wander(rng, np.array([rng.uniform(0.2, 0.6) * h, (0.035, 0.965)[side] * w]), length=0.3 * h, heading=1.45, turn=0.08)
-    bubble = np.array([[rng.choice([0.04, 0.95]) * h, rng.uniform(0.15, 0.85) * w, rng.uniform(0.04, 0.075) * min(h, w)]])
+    pen = _wander(
+        rng, np.array([rng.uniform(0.2, 0.6) * h, (0.035, 0.965)[side] * w]), length=0.3 * h, heading=1.45, turn=0.08
+    )
+    bubble = np.array(
+        [[rng.choice([0.04, 0.95]) * h, rng.uniform(0.15, 0.85) * w, rng.uniform(0.04, 0.075) * min(h, w)]]
+    )
     dust = np.column_stack([rng.uniform(0, h, 9), rng.uniform(0, w, 9), rng.uniform(3, 8, 9)])
     return Artefacts(shape0, blur, (fold,), (pen,), INKS[str(rng.choice(["green", "blue"]))], bubble, dust)
 

@@ -54,13 +54,13 @@ def settle(rng: np.random.Generator, anatomy: Anatomy) -> Cells:
 
 def _goblets(rng: np.random.Generator, a: Anatomy) -> list[Batch]:
     """Mucin drops stand side by side on the apical half of normal epithelium."""
-    level = along_contour(a.epithelium, 17.5, spacing_um=8.2, rng=rng)
+    level = along_contour(a.epithelium, 19.0, spacing_um=7.4, rng=rng)
     turn = uphill(a.epithelium, level)
     level = level + rng.normal(0, 1.6, len(level))[:, None] * np.stack([np.sin(turn), np.cos(turn)], 1)
-    rich = 0.93 - 0.5 * step_up(smooth_noise(rng, a.tissue.shape, scale_um=240), 0.4, 1.6)
+    rich = 0.97 - 0.5 * step_up(smooth_noise(rng, a.tissue.shape, scale_um=240), 0.4, 1.6)
     ok = (sample(a.tumour, level) < -8) & (rng.random(len(level)) < sample(rich, level))
     ok &= sample(a.tissue, level) > 6
-    kept = np.flatnonzero(ok)[thin(level[ok], 6.6)]
+    kept = np.flatnonzero(ok)[thin(level[ok], 6.0)]
     return [("goblet", level[kept], turn[kept] + rng.normal(0, 0.12, len(kept)), 0.1)]
 
 
@@ -73,7 +73,7 @@ def _crypt_rows(rng: np.random.Generator, a: Anatomy) -> list[Batch]:
     row, inward = row[ok], inward[ok]
     kept = thin(row, 3.6)
     row, inward = row[kept], inward[kept]
-    flat = rng.random(len(row)) < 0.55
+    flat = rng.random(len(row)) < 0.68
     turn = inward + np.where(flat, np.pi / 2, 0) + rng.normal(0, 0.3, len(row))
     return [("crypt", row[flat], turn[flat], 0.1), ("absorb", row[~flat], turn[~flat], 0.1)]
 
@@ -82,20 +82,20 @@ def _cancer(rng: np.random.Generator, a: Anatomy) -> list[Batch]:
     """Several crowded rows of large nuclei, upright on the base, losing order towards the lumen."""
     if a.tumour.max() < 0:
         return []
-    rows = [along_contour(a.epithelium, level, spacing_um=7.0, rng=rng) for level in (5.5, 12.5, 20.0)]
-    deep = (a.epithelium > 26) & (a.lumen < -5) & (a.tumour > 0)
-    rows.append(scatter(rng, np.where(deep, np.float32(0.03), np.float32(0)), apart_um=8.5))
+    rows = [along_contour(a.epithelium, level, spacing_um=7.6, rng=rng) for level in (6.5, 13.0, 19.0)]
+    deep = (a.epithelium > 25) & (a.lumen < -9) & (a.tumour > 0)
+    rows.append(scatter(rng, np.where(deep, np.float32(0.02), np.float32(0)), apart_um=10.5))
     at = np.concatenate(rows)
-    at = at + rng.normal(0, 1.5, at.shape)
-    disorder = np.concatenate([np.full(len(r), s) for r, s in zip(rows, (0.3, 0.4, 0.6, 1.2), strict=True)])
-    ok = (sample(a.tumour, at) > 0) & (sample(a.lumen, at) < -4.5) & (sample(a.epithelium, at) > 3)
+    at = at + rng.normal(0, 1.3, at.shape)
+    disorder = np.concatenate([np.full(len(r), s) for r, s in zip(rows, (0.25, 0.3, 0.45, 1.2), strict=True)])
+    ok = (sample(a.tumour, at) > 0) & (sample(a.lumen, at) < -8.5) & (sample(a.epithelium, at) > 3)
     at, disorder = at[ok], disorder[ok]
-    kept = thin(at, 6.0)
+    kept = thin(at, 6.4)
     at = at[kept]
     turn = uphill(a.epithelium, at) + rng.normal(0, disorder[kept])
     wild = step_up(smooth_noise(rng, a.tissue.shape, scale_um=260), -0.8, 1.8)
     dice, share = rng.random(len(at)), 0.05 + 0.35 * sample(wild, at)
-    kinds = np.where(dice < share, 1, np.where(dice > 0.965, 2, np.where(dice > 0.957, 3, 0)))
+    kinds = np.where(dice < share, 1, np.where(dice > 0.972, 2, np.where(dice > 0.967, 3, 0)))
     names = ("tumour", "bizarre", "dark", "mitosis")
     batches = [(n, at[kinds == k], turn[kinds == k], 0.2) for k, n in enumerate(names)]
     return [b for b in batches if len(b[1])]
@@ -112,7 +112,7 @@ def _stroma(rng: np.random.Generator, a: Anatomy) -> list[Batch]:
     small = quiet * (0.0045 * propria * dense + 0.00014 + (0.0003 + 0.0035 * clumped) * a.desmoplasia)
     small = small * (1 - 0.9 * a.muscle)
     germinal = step_up(a.follicle, 0.995, 1.0) * step_up(smooth_noise(rng, a.tissue.shape, scale_um=160), 0.1, 0.5)
-    crowd = free * a.follicle * 0.05
+    crowd = free * a.follicle**2 * 0.05
     out: list[Batch] = []
     for name, density, apart, mixed in (
         ("fibro", spindle * (1 - 0.55 * a.desmoplasia), 9, 0.22),
@@ -137,7 +137,7 @@ def _blood(rng: np.random.Generator, a: Anatomy) -> list[Batch]:
     """Red cells fill most vessels; flat endothelium lines them."""
     filled = smooth_noise(rng, a.tissue.shape, scale_um=120) > -0.4
     cells = scatter(rng, np.where((a.vessel > 2) & filled, np.float32(0.055), np.float32(0)), apart_um=4.6)
-    lining = along_contour(a.vessel, -0.8, spacing_um=17, rng=rng)
+    lining = along_contour(a.vessel, -0.8, spacing_um=27, rng=rng)
     lining = lining[sample(a.vessel, lining) > -4]
     return [
         ("red", cells, rng.uniform(0, 2 * np.pi, len(cells)), 0.15),

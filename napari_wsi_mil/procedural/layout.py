@@ -17,13 +17,14 @@ from napari_wsi_mil.procedural.fields import (
     step_up,
 )
 
-CRYPT_APART_UM = 94.0
+CRYPT_APART_UM = 88.0
 
 
 @dataclass(frozen=True)
 class Piece:
     """One strip of bowel wall: `centre` (y, x) um, `half` length um, `wall` thickness um, `turn` radians, `bend` 1/um,
-    `mucosa` thickness um and `muscle` the depth (um) at which the muscle coat starts."""
+    `mucosa` thickness um and `muscle` the depth (um) at which the muscle coat starts.
+    """
 
     centre: tuple[float, float]
     half: float
@@ -53,7 +54,8 @@ class Piece:
 class Layout:
     """Grid fields, float32: signed distances in um (positive inside) `tissue`, `tumour`; `depth` um below the inner surface;
     weights 0..1 `mucosa`, `muscularis` (thin muscle under the mucosa), `muscle`, `fat`, `follicle`; `crypts` (N, 5): y, x um,
-    direction, half length um, radius um; `across` the direction of the surface per grid point (radians)."""
+    direction, half length um, radius um; `across` the direction of the surface per grid point (radians).
+    """
 
     tissue: Floats
     tumour: Floats
@@ -73,11 +75,11 @@ def draw_layout(rng: np.random.Generator, size_um: tuple[float, float], *, tumou
     y, x = np.meshgrid(*((np.arange(n, dtype=np.float32) + 0.5) * GRID_UM for n in shape), indexing="ij")
     pieces = _draw_pieces(rng, size_um)
     folds = 0.035 * pieces[0].wall * smooth_noise(rng, shape, scale_um=420) + 7 * smooth_noise(rng, shape, scale_um=60)
-    ragged = 45 * layered_noise(rng, shape, scale_um=300, octaves=4)
+    ragged = 45 * layered_noise(rng, shape, scale_um=320, octaves=5)
     best = np.full(shape, -1e6, np.float32)
     depth, across, owner = np.zeros_like(best), np.zeros_like(best), np.zeros(shape, np.int8)
     lesion = np.full(shape, -9.0, np.float32)
-    bulge = 0.22 * layered_noise(rng, shape, scale_um=0.3 * pieces[0].wall, octaves=3)
+    bulge = 0.2 * layered_noise(rng, shape, scale_um=0.35 * pieces[0].wall, octaves=4)
     for k, piece in enumerate(pieces):
         s, d = piece.local(y, x)
         if tumour and k == 0:
@@ -86,6 +88,8 @@ def draw_layout(rng: np.random.Generator, size_um: tuple[float, float], *, tumou
             lesion = 1 - np.hypot((s - spot[0]) / spot[2], (d - spot[1]) / spot[3]) + bulge
         d = d + folds
         body = _round_min(_round_min(d, piece.wall - d + ragged), piece.half - np.abs(s) + 0.8 * ragged)
+        body = body if k == 0 else np.minimum(body, -main - 70)
+        main = body if k == 0 else main
         mine = body > best
         best, depth = np.where(mine, body, best), np.where(mine, d, depth)
         owner[mine], across[mine] = k, piece.turn - 2 * piece.bend * s[mine]
@@ -110,14 +114,32 @@ def _draw_pieces(rng: np.random.Generator, size_um: tuple[float, float]) -> list
     half = rng.uniform(0.41, 0.45) * long_side
     mucosa = float(np.clip(rng.uniform(0.24, 0.34) * wall, 150, 560))
     bend = rng.uniform(-0.12, 0.2) * short_side / long_side**2
-    main = Piece((0.53 * height, 0.5 * width), half, wall, upright + flip + rng.normal(0, 0.06), bend, mucosa,
-                 mucosa + rng.uniform(0.28, 0.42) * wall, float(rng.uniform(1.0, 2.6)))
+    main = Piece(
+        (0.53 * height, 0.5 * width),
+        half,
+        wall,
+        upright + flip + rng.normal(0, 0.06),
+        bend,
+        mucosa,
+        mucosa + rng.uniform(0.28, 0.42) * wall,
+        float(rng.uniform(1.0, 2.6)),
+    )
     pieces = [main]
     if short_side > 900 and rng.random() < 0.55:
         corner = (rng.choice([0.1, 0.9]), rng.choice([0.12, 0.88]))
         small = rng.uniform(0.09, 0.13) * short_side
-        pieces.append(Piece((corner[0] * height, corner[1] * width), 1.3 * small, 1.6 * small, rng.uniform(0, 6.3), 0.0,
-                            1.1 * small, 5 * small, 1.2))
+        pieces.append(
+            Piece(
+                (corner[0] * height, corner[1] * width),
+                1.3 * small,
+                1.6 * small,
+                rng.uniform(0, 6.3),
+                0.0,
+                1.1 * small,
+                5 * small,
+                1.2,
+            )
+        )
     return pieces
 
 
@@ -125,7 +147,12 @@ def _lesion_spot(rng: np.random.Generator, piece: Piece) -> tuple[float, float, 
     """(along, depth, half length, half depth) of a tumour in um."""
     reach = rng.uniform(0.34, 0.5) * min(piece.half, 1.6 * piece.wall)
     along = rng.uniform(-0.5, 0.5) * piece.half
-    return float(along), float(rng.uniform(0.2, 0.4) * piece.wall), float(reach), float(rng.uniform(0.34, 0.5) * piece.wall)
+    return (
+        float(along),
+        float(rng.uniform(0.2, 0.4) * piece.wall),
+        float(reach),
+        float(rng.uniform(0.34, 0.5) * piece.wall),
+    )
 
 
 def _layers(rng: np.random.Generator, pieces: list[Piece], owner: np.ndarray, raw: Layout) -> Layout:  # type: ignore[type-arg]
@@ -134,7 +161,7 @@ def _layers(rng: np.random.Generator, pieces: list[Piece], owner: np.ndarray, ra
     coat = np.array([p.muscle for p in pieces], np.float32)[owner] + 40 * smooth_noise(rng, shape, scale_um=500)
     end = np.array([0.93 * p.wall for p in pieces], np.float32)[owner] + 30 * smooth_noise(rng, shape, scale_um=400)
     outside = step_up(raw.tumour, 20, -30)
-    mucosa = step_up(depth, 8, -8 + 0) * 0 + step_up(depth - thickness, 6, -6)
+    mucosa = step_up(depth - thickness, 6, -6)
     muscularis = step_up(depth - thickness, -4, 4) * step_up(depth - thickness, 52, 40) * outside
     muscle = step_up(depth - coat, -8, 8) * step_up(depth - end, 8, -8) * step_up(raw.tumour, 40, -60)
     lobes = layered_noise(rng, shape, scale_um=380, octaves=3)
@@ -143,7 +170,18 @@ def _layers(rng: np.random.Generator, pieces: list[Piece], owner: np.ndarray, ra
     fat = np.maximum(step_up(lobes, 0.55, 0.75) * below, step_up(lobes, -0.7, -0.5) * outer)
     follicle = _follicles(rng, raw, thickness)
     crypts = _crypts(rng, pieces, (raw, thickness, owner, follicle))
-    return Layout(raw.tissue, raw.tumour, depth, mucosa, muscularis, muscle, np.asarray(fat, np.float32), follicle, raw.across, crypts)
+    return Layout(
+        raw.tissue,
+        raw.tumour,
+        depth,
+        mucosa,
+        muscularis,
+        muscle,
+        np.asarray(fat, np.float32),
+        follicle,
+        raw.across,
+        crypts,
+    )
 
 
 def _follicles(rng: np.random.Generator, raw: Layout, thickness: Floats) -> Floats:
@@ -162,7 +200,7 @@ def _follicles(rng: np.random.Generator, raw: Layout, thickness: Floats) -> Floa
             reach = rng.uniform(55, 125) * (1 if k else 1.2)
             near = (slice(*_span(cy, 2 * reach, shape[0])), slice(*_span(cx, 2 * reach, shape[1])))
             rho = np.hypot(y[near] - cy, x[near] - cx) / reach + wobble[near]
-            weight[near] = np.maximum(weight[near], step_up(rho, 1.12, 0.8))
+            weight[near] = np.maximum(weight[near], step_up(rho, 1.2, 0.7))
     return np.asarray(weight * step_up(raw.tumour, 0, -40), np.float32)
 
 
@@ -171,19 +209,21 @@ def _span(centre: float, reach: float, count: int) -> tuple[int, int]:
 
 
 def _crypts(
-    rng: np.random.Generator, pieces: list[Piece], fields: tuple[Layout, Floats, np.ndarray, Floats]  # type: ignore[type-arg]
+    rng: np.random.Generator,
+    pieces: list[Piece],
+    fields: tuple[Layout, Floats, np.ndarray, Floats],  # type: ignore[type-arg]
 ) -> Points:
     """Crypts on a loosened hexagonal lattice, round where the wall is cut slantwise, long where it is cut straight."""
     raw, thickness, owner, follicle = fields
     rows = []
     for k, piece in enumerate(pieces):
-        u = np.arange(-piece.half, piece.half, CRYPT_APART_UM)
+        u = np.arange(-piece.half, piece.half, 0.9 * CRYPT_APART_UM)
         slant = piece.slant + 0.55 * np.interp(u, np.linspace(-piece.half, piece.half, 12), rng.normal(0, 1, 12))
         for j, (along, stretch) in enumerate(zip(u, np.clip(slant, 1, 3.4), strict=True)):
-            pitch = CRYPT_APART_UM * (0.87 + 1.02 * (stretch - 1))
-            deep = np.arange(38 + pitch * (0.5 * (j % 2) - 0.2), piece.mucosa, pitch)
+            pitch = CRYPT_APART_UM * (1.1 + 1.02 * (stretch - 1))
+            deep = np.arange(52 + pitch * 0.5 * (j % 2) - 0.25 * pitch, piece.mucosa, pitch)
             count = len(deep)
-            jitter = rng.normal(0, 9, (2, count))
+            jitter = rng.normal(0, 6.5, (2, count))
             depth = deep + jitter[0]
             for _ in range(3):
                 at = piece.world(np.full(count, along) + jitter[1], depth)
@@ -191,10 +231,17 @@ def _crypts(
             half = np.maximum(0, 0.5 * (pitch - CRYPT_APART_UM) + 4) * rng.uniform(0.8, 1.1, count)
             heading = sample(raw.across, at) + np.pi / 2 + rng.normal(0, 0.14, count)
             mine = sample(owner.astype(np.float32), at).round() == k
-            rows.append(np.column_stack([at, heading, half, rng.normal(40, 3.5, count), deep])[mine])
+            radius = rng.normal(40, 3.5, count)
+            here = sample(raw.depth, at)
+            room = np.minimum(here, sample(thickness, at) - here + 12) - 0.8 * radius - 8
+            rows.append(np.column_stack([at, heading, np.clip(room, 0, half), radius])[mine & (room > -4)])
     out = np.concatenate(rows)
     at = out[:, :2]
     reach = out[:, 3] + out[:, 4]
-    ok = (sample(raw.tissue, at) > reach * 0.8 + 18) & (sample(raw.depth, at) + reach < sample(thickness, at) + 12)
-    ok &= (sample(raw.tumour, at) < -0.8 * reach) & (sample(follicle, at) < 0.2) & (rng.random(len(at)) > 0.03)
-    return np.asarray(out[ok][:, :5], np.float64)
+    ok = (
+        (sample(raw.tissue, at) > 4)
+        & (sample(raw.tumour, at) < -0.8 * reach)
+        & (sample(follicle, at) < 0.2)
+        & (rng.random(len(at)) > 0.03)
+    )
+    return np.asarray(out[ok], np.float64)

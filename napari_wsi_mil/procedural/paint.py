@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,10 @@ class Palette:
     strands: Floats
 
 
-def make_palette(rng: np.random.Generator) -> Palette:
-    """Render cell stamps and grain."""
+@cache
+def make_palette(seed: int = 0) -> Palette:
+    """Render cell stamps and grain; kept for the next slide, since a cohort shares them and they are never written to."""
+    rng = np.random.default_rng([seed, 6])
     grains = {name: grain(rng, size, sigma) for name, (size, sigma) in GRAINS.items()}
     strands = grain(rng, 1531, (1.3, 2.6)) + 0.75 * grain(rng, 1531, (4.2, 5.0)) + 0.35 * grain(rng, 1531, (0.7, 1.2))
     return Palette(make_atlas(rng), grains, np.asarray(strands / strands.std(), np.float32))
@@ -55,10 +58,11 @@ class Painter:
         else:
             amounts = self._ground(field, ys, xs)
             self._press(amounts, ys, xs)
-            amounts *= step_up(field["tissue"] + 1.2 * self._lookup("cell", ys, xs), -0.6, 1.0) * field["tone"]
+            amounts *= step_up(field["tissue"] + 1.6 * self._lookup("cloud", ys, xs), -0.6, 1.0) * field["tone"]
             amounts = self._artefacts.fold(amounts, ys, xs)
         rgb = self._stain.colour(amounts)
         rgb = self._artefacts.finish(rgb, ys, xs)
+        rgb = rgb + 0.7 * self._lookup("fine", ys, xs)[..., None]
         inner = rgb[MARGIN:-MARGIN, MARGIN:-MARGIN]
         return np.clip(inner + 0.5, 0, 255).astype(np.uint8)
 
@@ -84,7 +88,9 @@ class Painter:
         across = field["fibre"] / MPP
         drift = (ys[:, None] * 0.09 + xs[None] * 0.13).astype(np.float32)
         fine = tile[(across * 1.15).astype(np.int32) % len(tile), (drift + 0.06 * across).astype(np.int32) % len(tile)]
-        broad = tile[(across * 0.31 + 300).astype(np.int32) % len(tile), (drift * 0.43 + 700).astype(np.int32) % len(tile)]
+        broad = tile[
+            (across * 0.31 + 300).astype(np.int32) % len(tile), (drift * 0.43 + 700).astype(np.int32) % len(tile)
+        ]
         return fine, broad
 
     def _ground(self, field: dict[str, Floats], ys: NDArray[np.int_], xs: NDArray[np.int_]) -> Floats:
@@ -165,7 +171,7 @@ def _epithelium(
     haem, eosin = _mix(haem, 0.02, halo), _mix(eosin, 0.12, halo)
     inside = step_up(depth, -0.7, 0.7)
     apical = step_up(depth, 8, 22)
-    own_h = 0.34 - 0.10 * apical + tumour * (0.13 + 0.05 * cloud) + 0.05 * cell
+    own_h = 0.34 - 0.10 * apical + tumour * (0.05 + 0.05 * cloud) + 0.05 * cell
     own_e = 0.40 + 0.08 * apical + tumour * 0.05 + 0.05 * cell + 0.02 * cloud
     haem, eosin = _mix(haem, own_h * (1 + 0.05 * fine_grain), inside), _mix(eosin, own_e, inside)
     bore = step_up(field["lumen"], -0.6, 0.8) * inside

@@ -54,7 +54,8 @@ def write_pyramid(
 ) -> None:
     """Write the slide that `paint(y0, x0, height, width)` yields block by block; `block` is a multiple of the tile.
 
-    Memory: one block, the compressed tiles of level 0 and the pixels of level 1."""
+    Memory: one block, the compressed tiles of level 0 and the pixels of level 1.
+    """
     shapes = level_shapes(*shape0)
     tiles, second = _first_levels(paint, shape0=shape0, block=block, quality=quality, tick=tick)
     with tifffile.TiffWriter(path, bigtiff=shape0[0] * shape0[1] > 2**31) as tif:
@@ -100,9 +101,7 @@ def _description(shape0: tuple[int, int], shape: tuple[int, int], quality: int) 
     return f"Aperio Image Library v12.0.0 \n{size} JPEG/RGB Q={quality}|AppMag = 20|MPP = 0.5000"
 
 
-def _put(
-    tif: tifffile.TiffWriter, tiles: Iterator[bytes], shape: tuple[int, int], *, text: str, reduced: bool
-) -> None:
+def _put(tif: tifffile.TiffWriter, tiles: Iterator[bytes], shape: tuple[int, int], *, text: str, reduced: bool) -> None:
     tif.write(
         tiles,
         shape=(*shape, 3),

@@ -41,7 +41,8 @@ def render_slide(
     The same arguments give the same bytes. `stain_spread` 0 is the reference stain, 1 the variety between hospitals.
     Levels 1:2:4... are 2x2 means. The file appears under its name only when whole. Returns the outlines in `yx0`.
     Raises BadRequest for a size outside 1,024..40,000 px, a negative seed, a quality outside 1..100 or a missing folder;
-    Cancelled if `tick` stops it."""
+    Cancelled if `tick` stops it.
+    """
     _check(out, seed=seed, sizes={"height_px": height_px, "width_px": width_px}, quality=quality)
     shape0 = (height_px, width_px)
     plan = draw_layout(np.random.default_rng([seed, 1]), (height_px * MPP, width_px * MPP), tumour=tumour)
@@ -51,7 +52,7 @@ def render_slide(
     if artefacts:
         flaws = draw_artefacts(np.random.default_rng([seed, 4]), shape0, anatomy.tissue)
     stain = draw_stain(np.random.default_rng([seed, 5]), spread=stain_spread)
-    palette = make_palette(np.random.default_rng([seed, 6]))
+    palette = make_palette()
     painter = Painter(anatomy, cells, palette=palette, stain=stain, artefacts=flaws)
 
     handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part")

@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from napari_wsi_mil.procedural.fields import MPP, Floats
 
-VARIANTS = 16
-TURNS = 36
+VARIANTS = 14
+TURNS = 24
 REACH = 31
 
 
@@ -33,9 +33,9 @@ class Look:
 LOOKS: dict[str, Look] = {
     "crypt": Look(11.0, 6.8, 0.12, (1.35, 0.35, 0), chromatin=0.22, wobble=0.05),
     "absorb": Look(12.0, 6.6, 0.12, (1.15, 0.3, 0), chromatin=0.26, wobble=0.05),
-    "tumour": Look(14.5, 8.8, 0.17, (1.30, 0.35, 0), chromatin=0.36, rim=0.25, wobble=0.09, nucleoli=1, cover=0.82),
-    "bizarre": Look(17.5, 12.5, 0.2, (1.25, 0.38, 0), chromatin=0.5, rim=0.35, wobble=0.14, nucleoli=2, cover=0.9),
-    "dark": Look(14.0, 8.5, 0.22, (2.0, 0.55, 0), chromatin=0.15, wobble=0.16),
+    "tumour": Look(13.8, 7.4, 0.15, (1.02, 0.34, 0), chromatin=0.34, rim=0.34, wobble=0.08, nucleoli=1, cover=0.8),
+    "bizarre": Look(15.5, 11.0, 0.18, (0.98, 0.36, 0), chromatin=0.48, rim=0.35, wobble=0.14, nucleoli=2, cover=0.9),
+    "dark": Look(13.5, 7.5, 0.22, (1.75, 0.5, 0), chromatin=0.15, wobble=0.16),
     "lymph": Look(6.8, 6.2, 0.09, (1.75, 0.4, 0), chromatin=0.3, rim=0.2),
     "plasma": Look(7.2, 6.2, 0.1, (1.5, 0.4, 0), chromatin=0.45, rim=0.3, cell=1.0),
     "blast": Look(9.5, 8.5, 0.12, (0.85, 0.3, 0), chromatin=0.4, rim=0.35, nucleoli=1),
@@ -95,8 +95,8 @@ def _ragged(rng: np.random.Generator, angle: Floats, strength: float) -> Floats:
 
 
 def _nucleus(rng: np.random.Generator, look: Look) -> tuple[Floats, Floats]:
-    size = np.exp(rng.normal(0, look.spread))
-    a = 0.5 * look.length_um * size * np.exp(rng.normal(0, look.spread / 2))
+    size = np.exp(look.spread * np.clip(rng.normal(), -1.6, 1.6))
+    a = min(12.0, 0.5 * look.length_um * size * np.exp(rng.normal(0, look.spread / 2)))
     b = 0.5 * look.width_um * size
     y, x = _plane(max(a, b) * 1.3 + 3 * (look.cell > 0))
     bend = rng.normal(0, 0.25) * b / a**2
@@ -138,16 +138,16 @@ def _mitosis(rng: np.random.Generator) -> tuple[Floats, Floats]:
     gap = rng.choice([0.0, 2.6])
     plate = np.clip((1.35 + 0.35 * rough - np.abs(np.abs(x) - gap)) / 0.5, 0, 1)
     plate *= np.clip((4.6 + 0.5 * rough - np.abs(y)) / 0.8, 0, 1)
-    body = 0.85 * np.clip((1 - np.hypot(y / 8, x / 8)) / 0.12, 0, 1)
-    tint = np.array([0.16, 0.28, 0.0])[:, None, None]
+    body = 0.6 * np.clip((1 - np.hypot(y / 7.5, x / 6.8)) / 0.2, 0, 1)
+    tint = np.array([0.2, 0.36, 0.0])[:, None, None]
     stain = tint + plate * (np.array([2.6, 0.6, 0.0])[:, None, None] - tint)
     return np.asarray(np.maximum(plate, body), np.float32), np.asarray(stain, np.float32)
 
 
 def _goblet(rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Pale mucin drop, blunt towards the lumen (+x) and tapered towards the base, with a thin darker wall."""
-    a, b = 10.5 * np.exp(rng.normal(0, 0.14)), 4.6 * np.exp(rng.normal(0, 0.13))
-    y, x = _plane(14.0)
+    a, b = 11.5 * np.exp(0.1 * np.clip(rng.normal(), -2, 2)), 4.9 * np.exp(rng.normal(0, 0.13))
+    y, x = _plane(15.0)
     taper = b * (0.86 + 0.28 * np.clip(x / a, -1, 1))
     rho = np.hypot(y / taper, x / a) / _ragged(rng, np.arctan2(y, x), 0.03)
     depth = (1 - rho) * b
@@ -156,6 +156,6 @@ def _goblet(rng: np.random.Generator) -> tuple[Floats, Floats]:
     foam /= foam.std()
     wall = np.exp(-((np.maximum(depth, 0) / 0.7) ** 2))
     tone = rng.uniform(0.75, 1.25)
-    h = 0.17 * tone * (1 + 0.25 * foam) + 0.42 * wall
-    e = 0.13 * tone * (1 + 0.25 * foam) + 0.36 * wall
+    h = 0.17 * tone * (1 + 0.25 * foam) + 0.36 * wall
+    e = 0.13 * tone * (1 + 0.25 * foam) + 0.34 * wall
     return np.asarray(cover * 0.95, np.float32), np.asarray(np.stack([h, e, 0 * h]), np.float32)

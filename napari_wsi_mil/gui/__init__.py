@@ -1,0 +1,1 @@
+"""THE ONLY ROOM THAT KNOWS napari AND Qt: one panel per task, threads in job.py alone."""

@@ -1,0 +1,55 @@
+"""How napari opens slides: the reader and the sample, with a sentence where one cannot be opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import napari
+from napari.utils.notifications import show_error
+
+from napari_wsi_mil import reader
+from napari_wsi_mil.errors import WsiMilError
+from napari_wsi_mil.gui.live import host
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    PathLike = str | os.PathLike[str]
+
+NOTHING: list[tuple[Any, ...]] = [(None,)]
+"""napari's sign for: read, and no layers came of it."""
+
+
+def get_reader(path: PathLike | Sequence[PathLike]) -> Callable[..., list[Any]] | None:
+    """Return the function that opens the path(s) as slides, None where they are none."""
+    return None if reader.get_reader(path) is None else read
+
+
+def read(path: PathLike | Sequence[PathLike], *, stack: bool = False) -> list[Any]:
+    """Return the slides' layers and look after them in the current viewer.
+
+    With a window, what cannot be opened is said in one sentence there; without one the WsiMilError is raised.
+    """
+    return _told(lambda: reader.read_slides(path, stack=stack))
+
+
+def sample_slide() -> list[Any]:
+    """Return the layers of the procedural H&E slide that comes with the project."""
+    from napari_wsi_mil.sample import open_sample
+
+    return _told(open_sample)
+
+
+def _told(read_layers: Callable[[], list[Any]]) -> list[Any]:
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return read_layers()
+    try:
+        layers = read_layers()
+    except WsiMilError as error:
+        show_error(str(error))
+        return list(NOTHING)
+    host(viewer)
+    return layers

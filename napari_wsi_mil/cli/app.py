@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_wsi_mil import __version__
+from napari_wsi_mil.errors import BadRequest
 
 app = typer.Typer(
     name="napari-wsi-mil",
@@ -78,3 +79,53 @@ def region(
     c, z, t = plane
     write_region(slide, Cut(yx0, size, mpp=mpp, level=level, plane=(c, z, t)), out)
     typer.echo(f"{out}: {size[0]} x {size[1]} px written")
+
+
+@app.command(epilog="Example: napari-wsi-mil models --json")
+def models(*, as_json: Annotated[bool, typer.Option("--json", help="The whole cards as a JSON list.")] = False) -> None:
+    """List the models that come with the package, with what they were trained for and how well they did."""
+    from napari_wsi_mil.cli.listing import show_models
+
+    show_models(as_json=as_json)
+
+
+@app.command(epilog="Example: napari-wsi-mil view slide.svs other.ndpi")
+def view(
+    slides: Annotated[list[str], typer.Argument(metavar="SLIDE...", help="Slides to open.")],
+) -> None:
+    """Open slides in a napari window with the Slide and Attention panels."""
+    from napari_wsi_mil.cli.display import check_screen
+    from napari_wsi_mil.slide import open_slide
+
+    check_screen()
+    for path in slides:  # a sentence here rather than an empty window
+        open_slide(path).close()
+    from napari_wsi_mil.gui import window
+
+    window.view(slides)
+
+
+@app.command(epilog="Example: napari-wsi-mil demo --headless --screenshot window.png")
+def demo(
+    *,
+    headless: Annotated[bool, typer.Option("--headless", help="Draw on a virtual screen and leave.")] = False,
+    screenshot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Keep a picture of the window.")] = None,
+) -> None:
+    """Open the procedural sample slide with an attention run done."""
+    from napari_wsi_mil.cli import display
+    from napari_wsi_mil.cli.files import check_output_file
+
+    if screenshot is not None:
+        check_output_file(screenshot, suffix=".png")
+    if headless and screenshot is None:
+        message = "--headless shows nothing by itself: add --screenshot FILE.png."
+        raise BadRequest(message)
+    if headless and display.needs_virtual():
+        raise typer.Exit(display.again_on_virtual(["demo", "--headless", "--screenshot", str(screenshot)]))
+    if not headless:
+        display.check_screen()
+    from napari_wsi_mil.gui import window
+
+    window.demo(headless=headless, screenshot=screenshot)
+    if screenshot is not None:
+        typer.echo(f"{screenshot}: picture of the window written")

@@ -108,7 +108,7 @@ def _check_source(slide: Slide, cut: Cut, downsample: float) -> None:
     level = slide.levels[level_for_downsample(slide.levels, downsample)]
     reads = math.prod(n * downsample / d for n, d in zip(cut.size_px, level.downsample_yx, strict=True))
     if reads > MOST_PIXELS:
-        message = f"{slide.name}: this would read {reads:,.0f} pixels, at most {MOST_PIXELS:,}: ask for a smaller --size."
+        message = f"{slide.name}: this would read {reads:,.0f} pixels, most is {MOST_PIXELS:,}: make --size smaller."
         raise BadRequest(message)
 
 

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-tumour", action="store_true")
     parser.add_argument("--no-artefacts", action="store_true")
     parser.add_argument("--stain-spread", type=float, default=0.0, help="0: reference stain; 1: as between hospitals")
-    parser.add_argument("--quality", type=int, default=80, help="JPEG quality")
+    parser.add_argument("--quality", type=int, default=72, help="JPEG quality")
     a = parser.parse_args(arguments)
     try:
         truth = render_slide(

@@ -34,9 +34,12 @@ class Artefacts:
             distance = _distance(line, ys, xs, reach=60)
             if distance is None:
                 continue
-            band = np.clip((26 - distance) / 5, 0, 1) * (1 - 0.35 * np.exp(-((distance / 6) ** 2)))
+            ends = [np.hypot(ys[:, None] - p[0], xs[None] - p[1]).astype(np.float32) for p in (line[0], line[-1])]
+            uneven = 1 + 0.22 * np.sin(ys / 67.0)[:, None] + 0.18 * np.sin(xs / 41.0)[None]
+            width = (26 * uneven * np.clip(np.minimum(*ends) / 300, 0, 1)).astype(np.float32)
+            band = np.clip((width - distance) / 6, 0, 1) * (1 - 0.35 * np.exp(-((distance / 6) ** 2)))
             second = np.roll(amounts, (19, -23), axis=(1, 2))
-            amounts = amounts + band * (0.85 * second + 0.12 * amounts)
+            amounts = amounts + band * (0.7 * second + 0.12 * amounts)
         return amounts
 
     def finish(self, rgb: Floats, ys: NDArray[np.int_], xs: NDArray[np.int_]) -> Floats:
@@ -94,8 +97,8 @@ def _ink(distance: Floats, ys: NDArray[np.int_], xs: NDArray[np.int_]) -> Floats
     """Ink thickness of a felt pen: flat with a darker drying edge and faint streaks."""
     streak = 1 + 0.03 * np.sin(distance / 5.3) + 0.02 * np.sin(distance / 2.1 + 1)
     wave = 5 * np.sin(ys / 91.0)[:, None] + 4 * np.sin(xs / 57.0)[None]
-    body = np.clip((95 + wave - distance) / 16, 0, 1)
-    rim = np.exp(-(((distance - 84 - wave) / 7) ** 2))
+    body = np.clip((78 + wave - distance) / 16, 0, 1)
+    rim = np.exp(-(((distance - 68 - wave) / 7) ** 2))
     return np.asarray(body * streak * 0.62 + 0.16 * rim, np.float32)
 
 

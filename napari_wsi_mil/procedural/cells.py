@@ -71,7 +71,7 @@ def _crypt_rows(rng: np.random.Generator, a: Anatomy) -> list[Batch]:
     row = row + (rng.normal(0, 1.1, len(row)) + 0.6)[:, None] * np.stack([np.sin(inward), np.cos(inward)], 1)
     ok = (sample(a.tumour, row) < -6) & (sample(a.tissue, row) > 4)
     row, inward = row[ok], inward[ok]
-    kept = thin(row, 3.6)
+    kept = thin(row, 4.7)
     row, inward = row[kept], inward[kept]
     flat = rng.random(len(row)) < 0.68
     turn = inward + np.where(flat, np.pi / 2, 0) + rng.normal(0, 0.3, len(row))

@@ -80,6 +80,7 @@ def draw_layout(rng: np.random.Generator, size_um: tuple[float, float], *, tumou
     depth, across, owner = np.zeros_like(best), np.zeros_like(best), np.zeros(shape, np.int8)
     lesion = np.full(shape, -9.0, np.float32)
     bulge = 0.2 * layered_noise(rng, shape, scale_um=0.35 * pieces[0].wall, octaves=4)
+    main = best
     for k, piece in enumerate(pieces):
         s, d = piece.local(y, x)
         if tumour and k == 0:

@@ -135,8 +135,8 @@ def _mitosis(rng: np.random.Generator) -> tuple[Floats, Floats]:
     y, x = _plane(8.5)
     rough = ndimage.gaussian_filter(rng.standard_normal(y.shape), 1.6)
     rough /= rough.std()
-    gap = rng.choice([0.0, 2.6])
-    plate = np.clip((1.35 + 0.35 * rough - np.abs(np.abs(x) - gap)) / 0.5, 0, 1)
+    gap = rng.choice([0.0, 0.0, 0.0, 2.2])
+    plate = np.clip((1.3 + 0.5 * rough - np.abs(np.abs(x) - gap)) / 0.5, 0, 1)
     plate *= np.clip((4.6 + 0.5 * rough - np.abs(y)) / 0.8, 0, 1)
     body = 0.6 * np.clip((1 - np.hypot(y / 7.5, x / 6.8)) / 0.2, 0, 1)
     tint = np.array([0.2, 0.36, 0.0])[:, None, None]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from napari_wsi_mil.errors import SlideError
+from napari_wsi_mil.slide.blocks import cores, decode_pool
 from napari_wsi_mil.slide.spec import Box, Plane
 
 if TYPE_CHECKING:
@@ -70,31 +72,33 @@ class Prefetcher:
             self._load(view, handled)
 
     def _load(self, view: tuple[int, Box, Plane], stamp: int) -> None:
-        budget = self._reader.cache.budget_bytes * RING_SHARE
-        for step, row, col in self._wanted(view):
-            if self._stop or self._stamp != stamp or budget < 0:
+        """Load block by block on all cores; a new demand leaves at most one block per core under way."""
+        reader, budget = self._reader, self._reader.cache.budget_bytes * RING_SHARE
+        wanted = (spot for spot in self._wanted(view) if not reader.holds(*spot, view[2]))
+        while not self._stop and self._stamp == stamp and budget > 0:
+            batch = [decode_pool().submit(reader.block, *spot, view[2]) for spot in islice(wanted, cores())]
+            if not batch:
                 return
-            if self._reader.holds(step, row, col, view[2]):
-                continue
             try:
-                budget -= self._reader.block(step, row, col, view[2]).nbytes
+                budget -= sum(done.result().nbytes for done in batch)
             except SlideError:
                 return
 
     def _wanted(self, view: tuple[int, Box, Plane]) -> Iterator[tuple[int, int, int]]:
+        """Yield the blocks one chunk around the view, nearest first, then a view twice as wide one level coarser."""
         step, box, _ = view
         steps = self._reader.steps
-        bh, bw = steps[step].block_yx
-        ring = Box(box.y - bh // 2, box.x - bw // 2, box.h + bh, box.w + bw).clipped(steps[step].shape_yx)
-        for spot in self._reader.blocks_over(step, ring):
-            yield (step, *spot)
+        (ch, cw), (bh, bw) = steps[step].chunk_yx, steps[step].block_yx
+        for part in (4, 2, 1):
+            h, w = max(ch // part, bh), max(cw // part, bw)
+            ring = Box(box.y - h, box.x - w, box.h + 2 * h, box.w + 2 * w).clipped(steps[step].shape_yx)
+            for spot in self._reader.blocks_over(step, ring):
+                yield (step, *spot)
         if step + 1 < len(steps):
             ratio = [b / a for a, b in zip(steps[step].downsample_yx, steps[step + 1].downsample_yx, strict=True)]
-            wide = Box(
-                int((box.y - box.h / 2) / ratio[0]), int((box.x - box.w / 2) / ratio[1]),
-                int(2 * box.h / ratio[0]), int(2 * box.w / ratio[1]),
-            ).clipped(steps[step + 1].shape_yx)  # fmt: skip
-            for spot in self._reader.blocks_over(step + 1, wide):
+            y, x = (box.y - box.h / 2) / ratio[0], (box.x - box.w / 2) / ratio[1]
+            wide = Box(int(y), int(x), int(2 * box.h / ratio[0]), int(2 * box.w / ratio[1]))
+            for spot in self._reader.blocks_over(step + 1, wide.clipped(steps[step + 1].shape_yx)):
                 yield (step + 1, *spot)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 BLOCK_PX = 256
-CHUNK_PX = 1024
+CHUNK_PX = 768
 COARSEST_PX = 2048
 
 

@@ -1,9 +1,12 @@
-"""Bytes of a local file, readable from many threads at once."""
+"""Bytes of a local or remote file, readable from many threads at once."""
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Protocol
+
+from napari_wsi_mil.errors import SlideClosed
 
 
 class ByteReader(Protocol):
@@ -13,16 +16,61 @@ class ByteReader(Protocol):
         """Read; shorter only at the end of the file."""
 
 
+class ByteSource(ByteReader, Protocol):
+    """A file that can be read at any place; closed once."""
+
+    size: int
+    """Length in bytes."""
+
+    def close(self) -> None:
+        """Release the file; may be called twice."""
+
+
 class LocalBytes:
     """`os.pread` on one descriptor: no shared position, so no lock."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self.size = os.fstat(self._fd).st_size
 
     def __call__(self, offset: int, count: int) -> bytes:
-        return os.pread(self._fd, count, offset)
+        if self._fd < 0:
+            message = "the slide is closed; open it again."
+            raise SlideClosed(message)
+        if offset >= self.size:
+            return b""
+        return os.pread(self._fd, min(count, self.size - offset), offset)
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
+
+
+class SeekableBytes(io.RawIOBase):
+    """A ByteSource as a file object, for parsers that want one; each has a position of its own."""
+
+    def __init__(self, source: ByteSource, name: str) -> None:
+        super().__init__()
+        self._source, self.name = source, name
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._source(self._at, len(buffer))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

@@ -1,52 +1,140 @@
-"""TIFF slides through tifffile: it parses, we schedule the decoding."""
+"""TIFF slides: tifffile parses, the vendors' readers find the pyramid, PageImage decodes."""
 
 from __future__ import annotations
 
-import hashlib
-import re
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tifffile
 
-from napari_wsi_mil.slide.scale import downsamples
+from napari_wsi_mil.errors import SlideDamaged, SlideError
+from napari_wsi_mil.slide.fingerprint import file_parts, fingerprint, level_parts
+from napari_wsi_mil.slide.pixel_size import judge
 from napari_wsi_mil.slide.source import PixelSource
-from napari_wsi_mil.slide.spec import Level, PixelSize, SourceMeta
-from napari_wsi_mil.slide.tiff.files import LocalBytes
-from napari_wsi_mil.slide.tiff.pages import TiledPage
+from napari_wsi_mil.slide.spec import Box, Channel, Level, Plane, SourceMeta
+from napari_wsi_mil.slide.tiff.files import LocalBytes, SeekableBytes
+from napari_wsi_mil.slide.tiff.guard import check_directories
+from napari_wsi_mil.slide.tiff.pages import DECODER_FAILURES, PageImage
+from napari_wsi_mil.slide.tiff.vendors import find_pyramid
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from napari_wsi_mil.slide.spec import Box, Plane
+    from napari_wsi_mil.slide.tiff.files import ByteSource
+    from napari_wsi_mil.slide.tiff.found import Found
+
+ICC_PROFILE = 34675
 
 
 class TiffSource(PixelSource):
-    """A pyramid in a TIFF file."""
+    """A pyramid in a TIFF file, local or read through any ByteSource."""
 
-    def __init__(self, path: str) -> None:
-        self._tif = tifffile.TiffFile(path)
-        self._bytes = LocalBytes(path)
-        series = self._tif.series[0]
-        name = path.rsplit("/", 1)[-1]
-        self._pages = [TiledPage(level.pages[0], self._bytes, name=name) for level in series.levels]
-        ratios = downsamples([p.shape_yx for p in self._pages])
-        levels = tuple(Level(p.shape_yx, r, p.tile_yx) for p, r in zip(self._pages, ratios, strict=True))
-        text = self._tif.pages[0].description or ""
-        mpp = re.search(r"MPP = ([0-9.]+)", text)
-        power = re.search(r"AppMag = ([0-9.]+)", text)
-        first = self._pages[0].page.keyframe
-        size = (
-            PixelSize((float(mpp[1]),) * 2, "Aperio MPP") if mpp else PixelSize(problem="the file holds no pixel size")
-        )
+    def __init__(self, path: str, source: ByteSource | None = None) -> None:
+        """Open and check; raises SlideDamaged or UnsupportedSlide."""
+        self.name = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        self._bytes: ByteSource = source or LocalBytes(path)
+        self._files: list[Any] = []
+        try:
+            self._open(path, local=source is None)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: str, *, local: bool) -> None:
+        ndpi = check_directories(self._bytes, self._bytes.size, self.name)
+        try:
+            tif = tifffile.TiffFile(path if local else SeekableBytes(self._bytes, self.name), is_ndpi=ndpi or None)
+            self._files.append(tif)
+            found = find_pyramid(tif, self.name)
+        except DECODER_FAILURES as error:
+            message = f"{self.name}: the TIFF structure is broken ({error}); copy the file again from its source."
+            raise SlideDamaged(message) from error
+        self._tif, self._found = tif, found
+        self._images = self._level_images(found)
+        first = next(iter(self._images[0].values()))
+        levels = self._levels(found)
+        channels = found.channels or tuple(Channel(f"channel {i}") for i in range(first.look.channels) if first.look.channels > 1)
         self.meta = SourceMeta(
-            backend="tifffile", vendor="aperio" if self._tif.is_svs else "generic", levels=levels, dtype=str(first.dtype),
-            samples=first.samplesperpixel, fingerprint=hashlib.blake2b(path.encode(), digest_size=16).hexdigest(),
-            pixel_size=size, objective=float(power[1]) if power else None,
+            backend="tifffile", vendor=found.vendor, levels=levels, dtype=first.look.dtype, samples=first.look.samples,
+            fingerprint=self._identity(levels), channels=channels, n_z=found.n_z, n_t=found.n_t,
+            z_step_um=found.z_step_um, t_step_s=found.t_step_s, pixel_size=judge(found.claims, found.objective),
+            objective=found.objective, associated=tuple(found.associated), icc_profile=_icc(found),
+            properties=found.properties,
         )  # fmt: skip
 
+    def _level_images(self, found: Found) -> list[dict[Plane, PageImage]]:
+        """Return the readable levels; a coarser one that is broken or of another kind is left out and noted."""
+        out: list[dict[Plane, PageImage]] = []
+        kept = []
+        for i, pages in enumerate(found.levels):
+            try:
+                images = [self._image(p, found) for p in pages]
+            except SlideError as error:
+                if not i:
+                    raise
+                found.properties[f"left out.level[{i}]"] = str(error)
+                continue
+            first = next(iter(out[0].values())).look if out else images[0].look
+            if any((im.look.samples, im.look.dtype, im.look.channels) != (first.samples, first.dtype, first.channels) for im in images):
+                found.properties[f"left out.level[{i}]"] = "its pixels are of another kind than those of level 0"
+                continue
+            kept.append(i)
+            out.append(dict(zip(found.planes, images, strict=True)))
+        for values in (found.sizes_yx, found.downsamples_yx):
+            if values is not None:
+                values[:] = [values[i] for i in kept]
+        return out
+
+    def _image(self, page: Any, found: Found) -> PageImage:
+        return PageImage(page, self._reader_of(page), name=self.name, white_gaps=found.white_gaps)
+
+    def _reader_of(self, page: Any) -> ByteSource:
+        """Return the bytes of the file a page lies in; OME-TIFF sets spread over several files."""
+        handle = page.parent.filehandle
+        if page.parent is self._tif_of(page) or not handle.path:
+            return self._bytes
+        for known in self._files[1:]:
+            if known[0] == handle.path:
+                return known[1]  # type: ignore[no-any-return]
+        other = LocalBytes(handle.path)
+        self._files.append((handle.path, other))
+        return other
+
+    def _tif_of(self, page: Any) -> Any:
+        return self._files[0]
+
+    def _levels(self, found: Found) -> tuple[Level, ...]:
+        firsts = [next(iter(by.values())) for by in self._images]
+        sizes = found.sizes_yx or [f.shape_yx for f in firsts]
+        h0, w0 = sizes[0]
+        ratios = found.downsamples_yx or [(h0 / h, w0 / w) for h, w in sizes]
+        return tuple(Level(s, r, f.tile_yx) for s, r, f in zip(sizes, ratios, firsts, strict=True))
+
+    def _identity(self, levels: tuple[Level, ...]) -> str:
+        offsets = [str(o) for by in self._images for o in next(iter(by.values())).some_offsets()]
+        return fingerprint([*file_parts(self._bytes), *level_parts(levels), *offsets])
+
     def read(self, level: int, box: Box, plane: Plane) -> npt.NDArray[Any]:
-        return self._pages[level].read(box)
+        by_plane = self._images[level]
+        image = by_plane.get(plane)
+        if image is not None:
+            return image.read(box)
+        return by_plane[plane._replace(c=0)].read(box, plane.c)
+
+    def read_associated(self, name: str) -> npt.NDArray[np.uint8]:
+        from napari_wsi_mil.slide.regions import as_rgb
+
+        page = self._found.associated[name]
+        return as_rgb(PageImage(page, self._reader_of(page), name=f"{self.name} {name}").all())
 
     def close(self) -> None:
+        for file in self._files:
+            with contextlib.suppress(OSError):
+                (file[1] if isinstance(file, tuple) else file).close()
         self._bytes.close()
-        self._tif.close()
+
+
+def _icc(found: Found) -> bytes | None:
+    profile = found.levels[0][0].keyframe.tags.valueof(ICC_PROFILE)
+    return bytes(profile) if isinstance(profile, bytes | bytearray) else None

@@ -1,0 +1,44 @@
+"""TIFF of no known vendor: the largest page and those in proportion to it, in any order, also in SubIFDs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_wsi_mil.slide.spec import Plane
+from napari_wsi_mil.slide.tiff.found import REDUCED, Found, alike, by_size, resolution_claim, size_yx, subpages
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+
+def read_generic(pages: list[TiffPage]) -> Found:
+    """Return the pyramid around the largest page; equal pages are z slices where every level has as many."""
+    main = main_page(pages)
+    levels = levels_around(main, pages)
+    depth = len(levels[0])
+    if any(len(g) != depth for g in levels):
+        depth, levels = 1, [_one(g, main) for g in levels]
+    found = Found("generic", list(levels), planes=tuple(Plane(z=z) for z in range(depth)), n_z=depth)
+    found.claims = resolution_claim(main)
+    return found
+
+
+def main_page(pages: list[TiffPage]) -> TiffPage:
+    """Return the largest page that is not marked as reduced or as a mask; the first of equal ones."""
+    whole = [p for p in pages if not int(p.subfiletype) & (REDUCED | 4)] or pages
+    return max(whole, key=lambda p: size_yx(p)[0] * size_yx(p)[1])
+
+
+def levels_around(main: TiffPage, pages: list[TiffPage]) -> list[list[TiffPage]]:
+    """Return pages in proportion to `main` by size; a smaller page counts if marked as reduced or tiled like `main`."""
+    full = [p for p in pages if size_yx(p) == size_yx(main) and alike(p, main)]
+    if any(p.subifds for p in full):
+        small = [s for p in full for s in subpages(p)]
+    else:
+        small = [p for p in pages if int(p.subfiletype) & REDUCED or (p.is_tiled and main.is_tiled)]
+    small = [p for p in small if size_yx(p) != size_yx(main) and alike(p, main)]
+    return by_size([*full, *small])
+
+
+def _one(group: list[TiffPage], main: TiffPage) -> list[TiffPage]:
+    return [main] if main in group else group[:1]

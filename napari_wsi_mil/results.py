@@ -78,8 +78,8 @@ class Attention:
     """A slide-level answer and the scores of the tiles it was drawn from, both of one forward pass."""
 
     slide_path: str
-    slide_mpp: float
-    """um per level-0 pixel at the time of the run."""
+    slide_mpp_yx: tuple[float, float]
+    """(y, x) um per level-0 pixel at the time of the run."""
     grid: TileGrid
     head: ModelRef
     encoder: ModelRef
@@ -138,7 +138,7 @@ class Attention:
 
     def save(self, path: Path | str) -> Path:
         """Write one .npz file, whole or not at all; raises StoreError if it cannot be written."""
-        plain = ("slide_path", "slide_mpp", "title", "class_names", "device", "notes")
+        plain = ("slide_path", "slide_mpp_yx", "title", "class_names", "device", "notes")
         header: dict[str, Any] = {name: getattr(self, name) for name in plain}
         header |= {"seconds": dict(self.seconds), "versions": dict(self.versions)}
         header |= {"kind": "attention", "head": asdict(self.head), "encoder": asdict(self.encoder)}
@@ -156,6 +156,7 @@ class Attention:
                 encoder=ModelRef(**header.pop("encoder")),
                 class_names=tuple(header.pop("class_names")),
                 notes=tuple(header.pop("notes")),
+                slide_mpp_yx=tuple(header.pop("slide_mpp_yx")),
                 logits=arrays["logits"],
                 raw=arrays["raw"],
                 **header,

@@ -136,8 +136,10 @@ def _tissue_share(mask: TissueMask, starts: Sequence[Floats], *, side0: float) -
     table[1:, 1:] = mask.mask.cumsum(0, dtype=np.int64).cumsum(1)
     # Between its corners the table of a piecewise constant mask is linear per axis: interpolation is exact.
     dy, dx = mask.downsample_yx
-    rows = _at(table, (starts[0] + side0) / dy) - _at(table, starts[0] / dy)
-    both = _at(rows.T, (starts[1] + side0) / dx) - _at(rows.T, starts[1] / dx)
+    # The mask's last pixels may reach over the slide's edge; what lies there is no tissue.
+    ends = [np.minimum(s + side0, n) for s, n in zip(starts, mask.slide_shape_yx, strict=True)]
+    rows = _at(table, ends[0] / dy) - _at(table, starts[0] / dy)
+    both = _at(rows.T, ends[1] / dx) - _at(rows.T, starts[1] / dx)
     return both.T * (dy * dx / side0**2)
 
 

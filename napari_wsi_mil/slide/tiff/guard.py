@@ -55,20 +55,33 @@ def check_directories(read: ByteReader, size: int, name: str) -> bool:
     if not kind.big and offset + 2 <= size and NDPI_FORMAT in _codes(read, kind, offset):
         kind = _Kind(kind.order, big=False, ndpi=True)
         offset = _number(read(4, 8), kind.order) if size >= 2**32 else offset
-    waiting, seen = [offset], set[int]()
-    while waiting:
-        offset = waiting.pop()
-        if not offset:
-            continue
-        if offset in seen:
+    chain, below = set[int](), list[int]()
+    while offset:
+        if offset in chain:
             _fail(name, f"its directory at byte {offset} is reached twice, so the list of images never ends")
-        seen.add(offset)
-        if len(seen) > MAX_DIRECTORIES:
-            _fail(name, f"it lists more than {MAX_DIRECTORIES} images")
-        waiting += _directory(read, kind, offset, size, name)
+        chain.add(offset)
+        offset, subs = _step(read, kind, offset, size=size, name=name, seen=len(chain))
+        below += subs
+    seen = set(chain)
+    while below:  # SubIFDs may also be chained to each other, so only the way back up is a loop
+        offset = below.pop()
+        if offset in chain:
+            _fail(name, f"its directory at byte {offset} is its own SubIFD")
+        if offset and offset not in seen:
+            seen.add(offset)
+            following, subs = _step(read, kind, offset, size=size, name=name, seen=len(seen))
+            below += [following, *subs]
     if not seen:
         _fail(name, "it lists no image")
     return kind.ndpi
+
+
+def _step(read: ByteReader, kind: _Kind, offset: int, *, size: int, name: str, seen: int) -> tuple[int, list[int]]:
+    """Check one directory; return (the next one or 0, its SubIFDs)."""
+    if seen > MAX_DIRECTORIES:
+        _fail(name, f"it lists more than {MAX_DIRECTORIES} images")
+    following, *subs = _directory(read, kind, offset, size, name)
+    return following, subs
 
 
 def _header(read: ByteReader, name: str) -> tuple[_Kind, int]:
@@ -89,7 +102,7 @@ def _codes(read: ByteReader, kind: _Kind, offset: int) -> set[int]:
 
 
 def _directory(read: ByteReader, kind: _Kind, offset: int, size: int, name: str) -> list[int]:
-    """Check one directory; return the offsets of those it points to."""
+    """Check one directory; return the offset of the next one (0: none), then those of its SubIFDs."""
     where = f"the directory at byte {offset}"
     if offset + kind.count_bytes > size:
         _fail(name, f"{where} lies outside the file of {size} bytes")
@@ -103,7 +116,7 @@ def _directory(read: ByteReader, kind: _Kind, offset: int, size: int, name: str)
     if len(table) < length:
         _fail(name, f"{where} is cut off by the end of the file at byte {size}")
     following = table[length : length + kind.next_bytes]
-    pointers = [_number(following, kind.order)] if len(following) == kind.next_bytes else []
+    pointers = [_number(following, kind.order) if len(following) == kind.next_bytes else 0]
     if kind.ndpi and size < 2**32:
         pointers = [p & 0xFFFFFFFF for p in pointers]
     high = table[length + kind.next_bytes :]

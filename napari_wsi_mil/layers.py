@@ -225,11 +225,9 @@ def tiles_layer(
     result: Attention, rows: Sequence[int] | npt.NDArray[Any], slide: Slide, *, name: str = "Top tiles"
 ) -> LayerData:
     """Return a shapes layer of one rectangle per tile of `rows` (indices into the grid), with rank and score."""
-    rows = np.asarray(rows, int)
-    if len(rows) and not (0 <= rows.min() and rows.max() < len(result.grid)):
-        message = (
-            f"tiles are 0 to {len(result.grid) - 1}, got {rows.min()} to {rows.max()}; take them from this result."
-        )
+    picked = np.asarray(rows, int)
+    if len(picked) and (picked.min() < 0 or picked.max() >= len(result.grid)):
+        message = f"tiles are 0 to {len(result.grid) - 1}, got {picked.tolist()}; take them from this result."
         raise BadRequest(message)
     side = np.asarray(result.grid.side_yx0)
     square = np.array([(0, 0), (0, 1), (1, 1), (1, 0)]) * side

@@ -79,17 +79,49 @@ def _pick(stack: np.ndarray[Any, Any], axis: int, index: Any, low: int) -> np.nd
 
 
 def as_dask(level: LevelArray, *, name: str) -> da.Array:
-    """Wrap a level as a dask array whose chunks are many cached blocks each."""
+    """Wrap a level as a dask array in chunks of many cached blocks; its slices are read in one task.
+
+    Cutting along chunks and joining again costs dask about as long as decoding the tiles. Chunks stay announced, since
+    napari snaps what it loads to them.
+    """
     import dask.array as da
 
-    return da.from_array(
-        level,
-        chunks=level.chunks_hint,
-        name=name,
-        asarray=False,
-        fancy=True,
-        inline_array=True,
-        meta=np.empty(
-            (0,) * level.ndim, level.dtype
-        ),  # fancy: only then does dask hand us the slice instead of whole chunks
-    )
+    class Level(da.Array):  # type: ignore[misc]
+        """A dask array whose rectangular slices are single tasks."""
+
+        __slots__ = ()
+
+        def __getitem__(self, index: Any) -> da.Array:
+            whole = index if isinstance(index, tuple) else (index,)
+            if len(whole) > level.ndim or not all(_is_plain(i) for i in whole):
+                return super().__getitem__(index)
+            return _one_task(level, whole, name=name)
+
+    plain = da.from_array(
+        level, chunks=level.chunks_hint, name=name, asarray=False, fancy=True, inline_array=True,
+        meta=np.empty((0,) * level.ndim, level.dtype),
+    )  # fmt: skip
+    return Level(plain.dask, plain.name, plain.chunks, meta=plain._meta)
+
+
+def _is_plain(index: Any) -> bool:
+    if isinstance(index, slice):
+        return index.step in (None, 1)
+    return isinstance(index, int | np.integer)
+
+
+def _one_task(level: LevelArray, index: tuple[Any, ...], *, name: str) -> da.Array:
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    index = index + (slice(None),) * (level.ndim - len(index))
+    spans = [_span(i, size) for i, size in zip(index, level.shape, strict=True)]
+    kept = [high - low for i, (low, high) in zip(index, spans, strict=True) if isinstance(i, slice)]
+    for axis, (low, high) in enumerate(spans):
+        if not 0 <= low <= high <= level.shape[axis]:
+            message = f"index {index[axis]} is out of bounds for axis {axis} of size {level.shape[axis]}"
+            raise IndexError(message)
+    key = f"{name}-{tokenize(spans, [type(i).__name__ for i in index])}"
+    graph = HighLevelGraph.from_collections(key, {(key, *([0] * len(kept))): (level.__getitem__, index)})
+    return da.Array(graph, key, tuple((n,) for n in kept), meta=np.empty((0,) * len(kept), level.dtype))

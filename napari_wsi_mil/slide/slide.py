@@ -96,6 +96,13 @@ class Slide:
             raise BadRequest(message)
         self.pixel_size = replace(self.pixel_size, yx_um=yx_um, source=source, problem=None)
 
+    def remember_mpp(self, yx_um: tuple[float, float]) -> None:
+        """Set the pixel size and keep it for this slide, so that it is never asked for again."""
+        from napari_wsi_mil.slide.remembered import remember
+
+        self.set_mpp(yx_um)
+        remember(self.fingerprint, yx_um)
+
     # -- pixels -------------------------------------------------------------------------------
     def read_level(self, level: int, box: Box, plane: Plane = Plane()) -> npt.NDArray[Any]:
         """Return the raw pixels of `box` in pixels of `level`; outside the slide is background.
@@ -114,7 +121,7 @@ class Slide:
     ) -> npt.NDArray[Any]:
         """Return `size_px` (h, w) pixels at `downsample` level-0 pixels per pixel, top-left corner at `yx0`.
 
-        Read from the coarsest level that still resolves it and area-averaged from there, placed to a fraction of a pixel.
+        Read from the coarsest level that still resolves it and area-averaged from there, placed to part of a pixel.
         Areas outside the slide are background (white for colour, else 0). dtype of the file.
         """
         self._check(0)
@@ -140,10 +147,11 @@ class Slide:
         return as_rgb(self.read_region(yx0, size_px, downsample=downsample))
 
     def read_associated(self, name: str) -> npt.NDArray[np.uint8]:
-        """Return 'macro', 'thumbnail' or another associated image as (h, w, 3) uint8; BadRequest names those there are."""
+        """Return 'macro', 'thumbnail' or another associated image as (h, w, 3) uint8; BadRequest names those there."""
         self._check(0)
         if name not in self.meta.associated:
-            message = f"{self.name}: no associated image {name!r}; the file holds {', '.join(self.meta.associated) or 'none'}."
+            there = ", ".join(self.meta.associated) or "none"
+            message = f"{self.name}: no associated image {name!r}; the file holds {there}."
             raise BadRequest(message)
         return self._source.read_associated(name)
 

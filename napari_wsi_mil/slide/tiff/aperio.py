@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_aperio(first: TiffPage) -> bool:
+    """Whether the first page is Aperio's."""
     return (first.description or "").startswith("Aperio")
 
 

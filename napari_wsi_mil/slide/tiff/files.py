@@ -6,7 +6,7 @@ import io
 import os
 from typing import Protocol
 
-from napari_wsi_mil.errors import SlideClosed
+from napari_wsi_mil.slide.gate import Gate
 
 
 class ByteReader(Protocol):
@@ -27,24 +27,22 @@ class ByteSource(ByteReader, Protocol):
 
 
 class LocalBytes:
-    """`os.pread` on one descriptor: no shared position, so no lock."""
+    """`os.pread` on one descriptor: no shared position, so no lock while reading."""
 
     def __init__(self, path: str) -> None:
+        self._gate = Gate()
         self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self.size = os.fstat(self._fd).st_size
 
     def __call__(self, offset: int, count: int) -> bytes:
-        if self._fd < 0:
-            message = "the slide is closed; open it again."
-            raise SlideClosed(message)
-        if offset >= self.size:
-            return b""
-        return os.pread(self._fd, min(count, self.size - offset), offset)
+        with self._gate:
+            if offset < 0 or offset >= self.size:
+                return b""
+            return os.pread(self._fd, min(count, self.size - offset), offset)
 
     def close(self) -> None:
-        if self._fd >= 0:
+        if self._gate.close():
             os.close(self._fd)
-        self._fd = -1
 
 
 class SeekableBytes(io.RawIOBase):

@@ -24,7 +24,7 @@ class Found:
     """The pyramid and its surroundings, as pages; filled step by step by one vendor's reader."""
 
     vendor: str
-    levels: list[Pages]
+    levels: Sequence[Pages]
     """Per level its pages, one per plane."""
     planes: tuple[Plane, ...] = (Plane(),)
     """What the pages of each level are."""
@@ -42,6 +42,8 @@ class Found:
     t_step_s: float | None = None
     white_gaps: bool = False
     """Tiles that are not stored are glass in this format."""
+    tiles_overlap: bool = False
+    """Tiles side by side are not the picture: whoever can join them should read this file."""
     properties: dict[str, str] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from napari_wsi_mil.errors import SlideDamaged
 
@@ -156,6 +156,6 @@ def _number(data: bytes, order: str) -> int:
     return int.from_bytes(data, "little" if order == "<" else "big")
 
 
-def _fail(name: str, what: str) -> None:
+def _fail(name: str, what: str) -> NoReturn:
     message = f"{name}: the TIFF structure is broken: {what}; copy the file again from its source."
     raise SlideDamaged(message)

@@ -15,6 +15,7 @@ MACRO, MAP = -1, -2
 
 
 def is_hamamatsu(first: TiffPage) -> bool:
+    """Whether the first page has Hamamatsu's private tags."""
     return 65420 in first.tags
 
 

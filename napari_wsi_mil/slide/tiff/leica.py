@@ -19,6 +19,7 @@ NM_PER_UM = 1000.0
 
 
 def is_leica(first: TiffPage) -> bool:
+    """Whether the first page carries Leica's XML."""
     return "http://www.leica-microsystems.com/scn/" in (first.description or "")[:2000]
 
 
@@ -28,7 +29,9 @@ def read_leica(pages: list[TiffPage], name: str) -> Found:
     collection = None if root is None else root.find("collection")
     images = [] if collection is None else collection.findall("image")
     if collection is None or not any(_dimensions(i) for i in images):
-        message = f"{name}: expected Leica's description of its images, got XML that cannot be read; copy the file again."
+        message = (
+            f"{name}: expected Leica's description of its images, got XML that cannot be read; copy the file again."
+        )
         raise SlideDamaged(message)
     glass = (collection.get("sizeX"), collection.get("sizeY"))
     scanned = [i for i in images if _view(i, "size") != glass] or images
@@ -99,6 +102,8 @@ def _area(image: Element) -> int:
 def _ifd(dimension: Element, pages: list[TiffPage], name: str) -> int:
     index = int(dimension.get("ifd", -1))
     if not 0 <= index < len(pages):
-        message = f"{name}: its description names image {index}, the file holds {len(pages)}; copy it again from its source."
+        message = (
+            f"{name}: its description names image {index}, the file holds {len(pages)}; copy it again from its source."
+        )
         raise SlideDamaged(message)
     return index

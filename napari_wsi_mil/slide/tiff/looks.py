@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -58,10 +58,10 @@ def look_of(page: TiffPage, name: str) -> Look:
         return Look(3, "uint8", convert=_from_cmyk)
     if kind in (CIELAB, ICCLAB) and stored == 3:
         return Look(3, "uint8", convert=lambda a: _from_lab(a, signed=kind == CIELAB))
-    return _refuse(name, f"photometric interpretation {kind} with {stored} samples")
+    _refuse(name, f"photometric interpretation {kind} with {stored} samples")
 
 
-def _refuse(name: str, what: str) -> Any:
+def _refuse(name: str, what: str) -> NoReturn:
     message = f"{name}: expected grey, RGB, palette, CMYK or CIELab pixels, got {what}; export the slide as RGB TIFF."
     raise UnsupportedSlide(message)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 UNIT_UM = {
     "m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "μm": 1.0, "micron": 1.0, "micrometer": 1.0,
-    "micrometre": 1.0, "\\u00B5m": 1.0, "nm": 1e-3, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "inch": 25400.0,
+    "micrometre": 1.0, "nm": 1e-3, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "inch": 25400.0,
 }  # fmt: skip
 ASSOCIATED = ("label", "macro", "thumbnail", "overview")
 
@@ -67,7 +67,10 @@ def read_series(series: TiffPageSeries, vendor: str, name: str) -> Found:
         message = f"{name}: expected axes t, z, c, y and x, got {axes} of {shape}; export one of the images alone."
         raise UnsupportedSlide(message)
     ranges = [range(sizes[a]) for a in lead]
-    planes = tuple(Plane(**{a.lower(): i for a, i in zip(lead, spot, strict=True) if a in "TZC"}) for spot in itertools.product(*ranges))
+    planes = tuple(
+        Plane(**{a.lower(): i for a, i in zip(lead, spot, strict=True) if a in "TZC"})
+        for spot in itertools.product(*ranges)
+    )
     in_page = key.samplesperpixel if "C" in lead and sizes["C"] == key.samplesperpixel > 1 else 1
     if len(series.pages) * in_page == len(planes) and in_page > 1:
         planes = tuple(p for p in planes if p.c == 0)
@@ -75,7 +78,7 @@ def read_series(series: TiffPageSeries, vendor: str, name: str) -> Found:
     for level in series.levels:
         pages = list(level.pages)
         if any(p is None for p in pages) or len(pages) != len(planes):
-            message = f"{name}: expected {len(planes)} images, got {len([p for p in pages if p is not None])}; files of the set are missing."
+            message = f"{name}: expected {len(planes)} images, got {sum(p is not None for p in pages)}; get the missing files."
             raise SlideDamaged(message)
         if in_proportion(size_yx(pages[0]), size_yx(key)):
             levels.append(pages)
@@ -97,7 +100,9 @@ def _describe(found: Found, image: Element, pixels: Element, root: Any) -> None:
         found.claims.append(Claim("OME PhysicalSize", (um[0], um[1])))
     found.z_step_um = um[2]
     step = number(pixels.get("TimeIncrement"))
-    found.t_step_s = step * {"ms": 1e-3, "min": 60.0, "h": 3600.0}.get(pixels.get("TimeIncrementUnit", "s"), 1.0) if step else None
+    found.t_step_s = (
+        step * {"ms": 1e-3, "min": 60.0, "h": 3600.0}.get(pixels.get("TimeIncrementUnit", "s"), 1.0) if step else None
+    )
     nodes = pixels.findall("Channel")
     if found.channels or (len(nodes) > 1 and all(n.get("SamplesPerPixel", "1") == "1" for n in nodes)):
         found.channels = tuple(_channel(n, i) for i, n in enumerate(nodes)) or found.channels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from tifffile import TiffFileError
@@ -153,7 +153,7 @@ class PageImage:
     def _where(self, row: int, col: int) -> str:
         return f"{self.name}: {'tile' if self._key.is_tiled else 'strip'} at row {row}, column {col}"
 
-    def _fail(self, row: int, col: int, what: str) -> None:
+    def _fail(self, row: int, col: int, what: str) -> NoReturn:
         message = f"{self._where(row, col)} cannot be read: {what}; {_COPY}"
         raise SlideReadError(message)
 

@@ -17,6 +17,7 @@ MARK = "PerkinElmer-QPI-ImageDescription"
 
 
 def is_perkinelmer(first: TiffPage) -> bool:
+    """Whether the first page carries PerkinElmer's XML."""
     return MARK in (first.description or "")[:2000]
 
 
@@ -37,7 +38,9 @@ def read_perkinelmer(pages: list[TiffPage]) -> Found:
         found.channels = tuple(_channel(f, i) for i, f in enumerate(full))
     first = facts[pages.index(main)]
     if first is not None:
-        found.objective = number((first.findtext("Objective") or next((n.text for n in first.iter("Objective")), "") or "").rstrip("xX"))
+        found.objective = number(
+            (first.findtext("Objective") or next((n.text for n in first.iter("Objective")), "") or "").rstrip("xX")
+        )
         found.properties = {f"perkinelmer.{n.tag}": n.text.strip() for n in first if n.text and n.text.strip()}
     found.claims = resolution_claim(main, "QPTIFF XResolution")
     for page, kind in zip(pages, kinds, strict=True):

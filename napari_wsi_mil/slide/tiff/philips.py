@@ -19,6 +19,7 @@ MM_UM = 1000.0
 
 
 def is_philips(first: TiffPage) -> bool:
+    """Whether the first page carries Philips' XML."""
     return str(first.software or "").startswith("Philips DP") and "<DataObject" in (first.description or "")
 
 

@@ -50,11 +50,14 @@ class TiffSource(PixelSource):
         except DECODER_FAILURES as error:
             message = f"{self.name}: the TIFF structure is broken ({error}); copy the file again from its source."
             raise SlideDamaged(message) from error
-        self._tif, self._found = tif, found
+        self._found = found
+        self.tiles_overlap = found.tiles_overlap
         self._images = self._level_images(found)
         first = next(iter(self._images[0].values()))
         levels = self._levels(found)
-        channels = found.channels or tuple(Channel(f"channel {i}") for i in range(first.look.channels) if first.look.channels > 1)
+        channels = found.channels or tuple(
+            Channel(f"channel {i}") for i in range(first.look.channels) if first.look.channels > 1
+        )
         self.meta = SourceMeta(
             backend="tifffile", vendor=found.vendor, levels=levels, dtype=first.look.dtype, samples=first.look.samples,
             fingerprint=self._identity(levels), channels=channels, n_z=found.n_z, n_t=found.n_t,
@@ -76,7 +79,10 @@ class TiffSource(PixelSource):
                 found.properties[f"left out.level[{i}]"] = str(error)
                 continue
             first = next(iter(out[0].values())).look if out else images[0].look
-            if any((im.look.samples, im.look.dtype, im.look.channels) != (first.samples, first.dtype, first.channels) for im in images):
+            if any(
+                (im.look.samples, im.look.dtype, im.look.channels) != (first.samples, first.dtype, first.channels)
+                for im in images
+            ):
                 found.properties[f"left out.level[{i}]"] = "its pixels are of another kind than those of level 0"
                 continue
             kept.append(i)
@@ -92,7 +98,7 @@ class TiffSource(PixelSource):
     def _reader_of(self, page: Any) -> ByteSource:
         """Return the bytes of the file a page lies in; OME-TIFF sets spread over several files."""
         handle = page.parent.filehandle
-        if page.parent is self._tif_of(page) or not handle.path:
+        if page.parent is self._files[0] or not handle.path:
             return self._bytes
         for known in self._files[1:]:
             if known[0] == handle.path:
@@ -100,9 +106,6 @@ class TiffSource(PixelSource):
         other = LocalBytes(handle.path)
         self._files.append((handle.path, other))
         return other
-
-    def _tif_of(self, page: Any) -> Any:
-        return self._files[0]
 
     def _levels(self, found: Found) -> tuple[Level, ...]:
         firsts = [next(iter(by.values())) for by in self._images]

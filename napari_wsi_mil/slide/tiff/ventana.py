@@ -19,6 +19,7 @@ LEVEL = re.compile(r"level=(\d+)")
 
 
 def is_ventana(pages: list[TiffPage]) -> bool:
+    """Whether a page carries Ventana's XMP."""
     return any(b"iScan" in _xmp(p)[:100_000] for p in pages[:8])
 
 
@@ -32,9 +33,12 @@ def read_ventana(pages: list[TiffPage]) -> Found:
         for name in ("label", "thumbnail", "macro", "probability"):
             if "level=" not in text and name in text:
                 found.associated.setdefault("macro" if name == "label" and "overview" in text else name, page)
+    found.tiles_overlap = tiles_overlap(pages)
+    if found.tiles_overlap:
+        found.properties["ventana.note"] = "tiles overlap and are shown side by side"
     scan = _scan(pages)
     if scan is not None:
-        found.properties = {f"ventana.{k}": v for k, v in scan.attrib.items()}
+        found.properties |= {f"ventana.{k}": v for k, v in scan.attrib.items()}
         found.objective = number(scan.get("Magnification"))
         um = number(scan.get("ScanRes"))
         if "ScanRes" in scan.attrib:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.slide import Slide
 
-LOAD_LIMIT_S = 3.0
-"""A slide waits this long for a read in progress before it is closed under it."""
+GRACE_S = 0.5
+"""A read in progress when its layer goes gets this long before the slide is closed under it."""
 
 _HOSTS: weakref.WeakKeyDictionary[ViewerModel, SlideHost] = weakref.WeakKeyDictionary()
 """One host per living viewer. napari offers plugins no place of their own on a viewer, and holds callbacks weakly."""
@@ -38,7 +38,7 @@ class SlideHost(QObject):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self._viewer = weakref.ref(viewer)
-        self._leaving: list[tuple[Slide, Layer, float]] = []
+        self._leaving: list[tuple[Slide, weakref.ref[Layer], float]] = []
         self._timer = QTimer(self)
         self._timer.setInterval(20)
         self._timer.timeout.connect(self._close_idle)
@@ -54,11 +54,11 @@ class SlideHost(QObject):
 
     def _greet(self, viewer: ViewerModel, slide: Slide) -> None:
         if open_slides(viewer) == [slide]:
-            viewer.canvas.overlays.scale_bar.visible = True
+            bar = viewer.canvas.overlays.scale_bar
+            bar.visible = bar.box = True
         if background.ensure_on():
             show_info(
-                "Pixels now load in the background: napari's asynchronous slicing was switched on. "
-                "The Slide panel switches it off."
+                "Pixels now load in the background (napari's asynchronous slicing is on). The Slide panel switches it off."
             )
         if slide.mpp is None:
             why = slide.pixel_size.problem or "the file holds no pixel size"
@@ -72,19 +72,20 @@ class SlideHost(QObject):
             slide.close()
             return
         # The slicing thread still reads for this layer; closing under it would end in an error message.
-        self._leaving.append((slide, layer, time.monotonic() + LOAD_LIMIT_S))
+        self._leaving.append((slide, weakref.ref(layer), time.monotonic() + GRACE_S))
         self._timer.start()
 
     def _close_idle(self) -> None:
         now = time.monotonic()
         waiting = []
-        for slide, layer, limit in self._leaving:
+        for slide, ref, limit in self._leaving:
+            layer = ref()
             if _shown(slide):
                 continue
-            if layer.loaded or now > limit:
+            if now > limit or (layer is not None and layer.loaded):
                 slide.close()
             else:
-                waiting.append((slide, layer, limit))
+                waiting.append((slide, ref, limit))
         self._leaving = waiting
         if not waiting:
             self._timer.stop()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QPushButton, QWidget
 
 from napari_wsi_mil.errors import BadRequest
-from napari_wsi_mil.gui.parts import GAP, Notice, row, wrapped
+from napari_wsi_mil.gui.parts import GAP, ROOMY, Notice, row, wrapped
 
 if TYPE_CHECKING:
     from napari_wsi_mil.gui.parts import Look
@@ -81,15 +81,22 @@ class SlideFacts(QWidget):
         editor, line = row()
         line.addWidget(self.mpp, 1)
         line.addWidget(self.use)
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setSpacing(GAP)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Size", self._texts["Size"])
-        form.addRow("µm per pixel", editor)
-        form.addRow(self.notice)
-        for name in ("Objective", "Scanner", "Format", "Levels"):
-            form.addRow(name, self._texts[name])
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(ROOMY)
+        grid.setVerticalSpacing(GAP)
+        grid.setColumnStretch(1, 1)
+        rows: list[tuple[str, QWidget]] = [("Size", self._texts["Size"]), ("µm per pixel", editor), ("", self.notice)]
+        rows += [(name, self._texts[name]) for name in ("Objective", "Scanner", "Format", "Levels")]
+        for i, (name, field) in enumerate(rows):
+            if not name:
+                grid.addWidget(field, i, 0, 1, 2)
+                continue
+            label = QLabel(name)
+            label.setProperty("muted", True)
+            middle = Qt.AlignmentFlag.AlignVCenter if field is editor else Qt.AlignmentFlag.AlignTop
+            grid.addWidget(label, i, 0, middle)
+            grid.addWidget(field, i, 1)
         self.mpp.returnPressed.connect(self.enter)
         self.use.clicked.connect(self.enter)
 

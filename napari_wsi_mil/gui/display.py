@@ -1,0 +1,89 @@
+"""How a slide's pixels are shown: managed colours, in-between levels, background loading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.settings import get_settings
+from qtpy.compat import isalive
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+
+from napari_wsi_mil.gui import background
+from napari_wsi_mil.gui.slides import images_of
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+    from napari_wsi_mil.slide import Slide
+
+
+def shown_as(layer: Image) -> tuple[bool, bool]:
+    """Return (managed, between): whether the layer shows managed colours and in-between levels."""
+    return layer.metadata.get("wsi_managed", False), layer.metadata.get("wsi_between", True)
+
+
+def show_as(viewer: ViewerModel, slide: Slide, *, managed: bool, between: bool) -> None:
+    """Give the slide's layers another pyramid of the same pixels; camera and layer settings stay."""
+    for layer in images_of(viewer, slide):
+        if shown_as(layer) == (managed, between):
+            continue
+        levels = slide.pyramid(channel=layer.metadata["wsi_channel"], managed=managed, between=between, prefetch=True)
+        # the coarsest level first: napari would otherwise look up its present level in the new, maybe shorter list
+        layer.data_level = min(len(levels), len(layer.data)) - 1
+        layer.data = levels
+        layer.metadata.update(wsi_managed=managed, wsi_between=between)
+
+
+class DisplaySwitches(QWidget):
+    """Three check boxes; `failed` carries a sentence when a pyramid cannot be made."""
+
+    changed = Signal(bool, bool)
+    """managed, between"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.managed = QCheckBox("Colours as the scanner meant them (ICC)")
+        self.between = QCheckBox("In-between levels")
+        self.between.setToolTip("Averages the file's levels to steps of two: sharper and faster on 4× pyramids.")
+        self.loading = QCheckBox("Load pixels in the background")
+        self.loading.setToolTip(
+            "napari's asynchronous slicing. The plugin switches it on when a slide opens; off, the window waits for "
+            "pixels. The choice is kept."
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for box in (self.managed, self.between, self.loading):
+            layout.addWidget(box)
+        self.managed.clicked.connect(self._emit)
+        self.between.clicked.connect(self._emit)
+        self.loading.clicked.connect(background.switch)
+        get_settings().experimental.events.async_.connect(self._setting_changed)
+
+    def show_slide(self, slide: Slide, layer: Image) -> None:
+        """Show how this slide is displayed now."""
+        managed, between = shown_as(layer)
+        profile = slide.meta.icc_profile is not None
+        self.managed.setEnabled(profile)
+        self.managed.setToolTip(
+            "Converts the scanner's colours to sRGB by the profile in the file."
+            if profile
+            else "This file holds no colour profile."
+        )
+        self.managed.setChecked(managed)
+        self.between.setChecked(between)
+        self.show_loading()
+
+    def show_loading(self) -> None:
+        """Show napari's present setting, which may be changed elsewhere."""
+        self.loading.setChecked(background.is_on())
+
+    def _setting_changed(self, event: object = None) -> None:
+        # napari's settings outlive every window
+        if isalive(self):
+            self.show_loading()
+
+    def _emit(self) -> None:
+        self.changed.emit(self.managed.isChecked(), self.between.isChecked())

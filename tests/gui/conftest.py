@@ -1,0 +1,124 @@
+"""A viewer on a real (virtual) display, settings of its own, and a slide whose colours say where they are."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+# before napari reads it: settings changed by tests are not those of the person who runs them
+os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(prefix="wsi-mil-tests-")) / "settings.yaml")
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_wsi_mil.slide import Slide, open_slide
+
+QUARTERS = {"nw": (220, 30, 30), "ne": (30, 200, 40), "sw": (40, 60, 220), "se": (230, 210, 40)}
+"""Colour of each quarter of the `quarters` slide."""
+SHAPE = (4096, 6144)
+MPP = 0.25
+
+
+def has_display() -> bool:
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if has_display():
+        return
+    reason = "no display: run under Xvfb, as `make test` does"
+    for item in items:
+        if item.get_closest_marker("gui"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def quarters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a lossless pyramid (1, 4, 16) of 4096 x 6144 px at 0.25 um/px in four colours."""
+    pixels = np.empty((*SHAPE, 3), np.uint8)
+    h, w = SHAPE[0] // 2, SHAPE[1] // 2
+    for name, (y, x) in {"nw": (0, 0), "ne": (0, w), "sw": (h, 0), "se": (h, w)}.items():
+        pixels[y : y + h, x : x + w] = QUARTERS[name]
+    return write_pyramid(tmp_path_factory.mktemp("quarters") / "quarters.svs", pixels, mpp=MPP)
+
+
+def write_pyramid(path: Path, pixels: np.ndarray, *, mpp: float | None) -> Path:
+    """Write an Aperio-like pyramid with levels 1, 4 and 16; `mpp` None leaves the pixel size out."""
+    h, w = pixels.shape[:2]
+    text = f"Aperio Image Library v11.2.1 \r\n{w}x{h} [0,0 {w}x{h}] (256x256)|AppMag = 40"
+    text += "" if mpp is None else f"|MPP = {mpp}"
+    with tifffile.TiffWriter(path) as writer:
+        for step in (1, 4, 16):
+            writer.write(
+                pixels[::step, ::step], description=text, metadata=None, subfiletype=0, tile=(256, 256),
+                compression="zlib", photometric="rgb",
+            )  # fmt: skip
+    return path
+
+
+@pytest.fixture
+def opened(quarters: Path):
+    """Return the quarters slide, closed after the test."""
+    with open_slide(quarters) as slide:
+        yield slide
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, qtbot):
+    """Return a shown viewer of 1100 x 800 px whose slides are looked after."""
+    from napari_wsi_mil.gui.live import host
+
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1100, 800)
+    host(viewer)
+    qtbot.wait(50)
+    return viewer
+
+
+class Bench:
+    """A viewer with the few moves tests make."""
+
+    quarters = QUARTERS
+
+    def __init__(self, viewer, qtbot) -> None:
+        self.viewer, self.qtbot = viewer, qtbot
+
+    def add(self, slide: Slide) -> list:
+        """Show a slide as the reader would."""
+        from napari_wsi_mil.layers import slide_layers
+
+        return [self.viewer.add_image(data, **settings) for data, settings, _ in slide_layers(slide)]
+
+    def settle(self) -> None:
+        """Wait until all layers show what they should and it is drawn."""
+        self.qtbot.wait(60)
+        self.qtbot.waitUntil(lambda: all(layer.loaded for layer in self.viewer.layers), timeout=10_000)
+        self.qtbot.wait(60)
+
+    def canvas(self) -> np.ndarray:
+        """Return the canvas as (h, w, 3) uint8."""
+        self.settle()
+        return self.viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+
+    def at(self, picture: np.ndarray, y: float, x: float) -> tuple[int, ...]:
+        """Return the colour at a share of the canvas' height and width."""
+        h, w = picture.shape[:2]
+        return tuple(int(v) for v in picture[int(y * h), int(x * w)])
+
+
+@pytest.fixture
+def bench(viewer, qtbot):
+    """Return the shown viewer with its helper."""
+    bench = Bench(viewer, qtbot)
+    yield bench
+    # a slice still on its way to the window's thread would keep the closed viewer alive
+    bench.settle()
+
+
+@pytest.fixture
+def pyramid_file(tmp_path: Path):
+    """Return a function that writes (pixels, mpp) as a pyramid under a name."""
+    return lambda name, pixels, mpp: write_pyramid(tmp_path / name, pixels, mpp=mpp)

@@ -48,21 +48,30 @@ def read_overview(slide: Slide, *, mpp: float = 8.0, tick: Tick = no_tick) -> Ov
     A slide without pixel size is read with its longest side at 2048 px or less. Raises BadRequest on multichannel
     fluorescence, SlideReadError where pixels cannot be read, Cancelled.
     """
+    d = overview_downsample(slide, mpp)
+    h, w = (math.ceil(n / d - 1e-6) for n in slide.shape0_yx)
+    return Overview(read_picture(slide, (0.0, 0.0), (h, w), downsample=d, tick=tick), d)
+
+
+def read_picture(
+    slide: Slide, yx0: tuple[float, float], size_px: tuple[int, int], *, downsample: float, tick: Tick = no_tick
+) -> npt.NDArray[np.uint8]:
+    """Return (h, w, 3) uint8 RGB of `size_px` pixels from `yx0` on, read in pieces; errors as `read_overview`."""
     if slide.meta.channels:
         message = (
             f"{slide.name}: tissue is found on colour slides, got {len(slide.meta.channels)} fluorescence channels; "
             "draw the region to look at by hand."
         )
         raise BadRequest(message)
-    d = overview_downsample(slide, mpp)
-    h, w = (math.ceil(n / d - 1e-6) for n in slide.shape0_yx)
-    source = slide.levels[level_for_downsample(slide.levels, d)]
-    step = max(int(PIECE_PX / (d / max(source.downsample_yx))), 16)
+    h, w = size_px
+    source = slide.levels[level_for_downsample(slide.levels, downsample)]
+    step = max(int(PIECE_PX / (downsample / max(source.downsample_yx))), 16)
     out = np.empty((h, w, 3), np.uint8)
     spots = [(y, x) for y in range(0, h, step) for x in range(0, w, step)]
     for done, (y, x) in enumerate(spots):
         tick(done, len(spots))
         size = (min(step, h - y), min(step, w - x))
-        out[y : y + size[0], x : x + size[1]] = as_rgb(slide.read_region((y * d, x * d), size, downsample=d))
+        corner = (yx0[0] + y * downsample, yx0[1] + x * downsample)
+        out[y : y + size[0], x : x + size[1]] = as_rgb(slide.read_region(corner, size, downsample=downsample))
     tick(len(spots), len(spots))
-    return Overview(out, d)
+    return out

@@ -1,0 +1,1 @@
+"""OTHER PEOPLE'S FILES: GeoJSON outlines, heatmap pictures, tables of tiles."""

@@ -56,9 +56,9 @@ def look_of(page: TiffPage, name: str) -> Look:
         return Look(4 if alphas else 3, "uint8", convert=lambda a: _looked_up(a, table, alpha=bool(alphas)))
     if kind == CMYK and stored >= 4:
         return Look(3, "uint8", convert=_from_cmyk)
-    if kind in (CIELAB, ICCLAB) and stored == 3:
-        return Look(3, "uint8", convert=lambda a: _from_lab(a, signed=kind == CIELAB))
-    _refuse(name, f"photometric interpretation {kind} with {stored} samples")
+    if kind not in (CIELAB, ICCLAB) or stored != 3:
+        _refuse(name, f"photometric interpretation {kind} with {stored} samples")
+    return Look(3, "uint8", convert=lambda a: _from_lab(a, signed=kind == CIELAB))
 
 
 def _refuse(name: str, what: str) -> NoReturn:

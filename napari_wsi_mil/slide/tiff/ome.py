@@ -78,7 +78,8 @@ def read_series(series: TiffPageSeries, vendor: str, name: str) -> Found:
     for level in series.levels:
         pages = list(level.pages)
         if any(p is None for p in pages) or len(pages) != len(planes):
-            message = f"{name}: expected {len(planes)} images, got {sum(p is not None for p in pages)}; get the missing files."
+            there = sum(p is not None for p in pages)
+            message = f"{name}: expected {len(planes)} images, got {there}; get the missing files of the set."
             raise SlideDamaged(message)
         if in_proportion(size_yx(pages[0]), size_yx(key)):
             levels.append(pages)

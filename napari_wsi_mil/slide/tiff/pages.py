@@ -75,6 +75,11 @@ class PageImage:
         shown = upright(shown, self._turn)
         return shown if shown.flags.c_contiguous else np.ascontiguousarray(shown)
 
+    @property
+    def turned(self) -> bool:
+        """Whether rows are stored as columns."""
+        return self._turn >= 5
+
     def all(self) -> Array:
         """Return the whole page; for associated images."""
         return self.read(Box(0, 0, *self.shape_yx))

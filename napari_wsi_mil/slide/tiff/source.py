@@ -10,7 +10,7 @@ import tifffile
 
 from napari_wsi_mil.errors import SlideDamaged, SlideError
 from napari_wsi_mil.slide.fingerprint import file_parts, fingerprint, level_parts
-from napari_wsi_mil.slide.pixel_size import judge
+from napari_wsi_mil.slide.pixel_size import Claim, judge
 from napari_wsi_mil.slide.source import PixelSource
 from napari_wsi_mil.slide.spec import Box, Channel, Level, Plane, SourceMeta
 from napari_wsi_mil.slide.tiff.files import LocalBytes, SeekableBytes
@@ -55,6 +55,8 @@ class TiffSource(PixelSource):
         self._images = self._level_images(found)
         first = next(iter(self._images[0].values()))
         levels = self._levels(found)
+        if first.turned:
+            found.claims = [Claim(c.source, (c.yx_um[1], c.yx_um[0])) for c in found.claims]
         channels = found.channels or tuple(
             Channel(f"channel {i}") for i in range(first.look.channels) if first.look.channels > 1
         )

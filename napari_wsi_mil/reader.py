@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_wsi_mil.layers import slide_layers
 from napari_wsi_mil.slide import open_slide
+from napari_wsi_mil.slide.sniff import looks_like_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,17 +16,11 @@ if TYPE_CHECKING:
 
     PathLike = str | os.PathLike[str]
 
-SLIDE_SUFFIXES = (
-    ".svs", ".svslide", ".ndpi", ".scn", ".bif", ".qptiff", ".avs", ".mrxs", ".vms", ".vmu", ".czi",
-    ".dcm", ".dicom", ".btf", ".tif", ".tiff", ".zarr",
-)  # fmt: skip
-"""What the manifest asks napari to offer us; a test keeps the two equal."""
-
 
 def get_reader(path: PathLike | Sequence[PathLike]) -> Callable[..., list[LayerData]] | None:
-    """Return `read_slides`, or None where a path is not a slide by its name; the file is not opened for this."""
+    """Return `read_slides`, or None where a path's first bytes and suffix are not those of a slide."""
     paths = _listed(path)
-    return read_slides if paths and all(_ours(p) for p in paths) else None
+    return read_slides if paths and all(looks_like_slide(p) for p in paths) else None
 
 
 def read_slides(path: PathLike | Sequence[PathLike], *, stack: bool = False) -> list[LayerData]:
@@ -49,24 +43,3 @@ def read_slides(path: PathLike | Sequence[PathLike], *, stack: bool = False) -> 
 
 def _listed(path: PathLike | Sequence[PathLike]) -> list[str]:
     return [os.fspath(path)] if isinstance(path, str | os.PathLike) else [os.fspath(p) for p in path]
-
-
-def _ours(path: str) -> bool:
-    folder = Path(path)
-    if folder.is_dir():
-        return _is_zarr(folder) or _is_dicom(folder)
-    return path.lower().endswith(SLIDE_SUFFIXES)
-
-
-def _is_zarr(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("zarr.json", ".zattrs", ".zgroup"))
-
-
-def _is_dicom(folder: Path) -> bool:
-    """Whether a file of the folder says so at byte 128; DICOM files often have no suffix."""
-    for file in sorted(folder.iterdir())[:8]:
-        if file.is_file():
-            with file.open("rb") as stream:
-                if stream.read(132)[128:] == b"DICM":
-                    return True
-    return False

@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error
 from napari_wsi_mil import reader
 from napari_wsi_mil.errors import WsiMilError
 from napari_wsi_mil.gui.live import host
+from napari_wsi_mil.sample import sample_path
 
 if TYPE_CHECKING:
     import os
@@ -37,9 +38,7 @@ def read(path: PathLike | Sequence[PathLike], *, stack: bool = False) -> list[An
 
 def sample_slide() -> list[Any]:
     """Return the layers of the procedural H&E slide that comes with the project."""
-    from napari_wsi_mil.sample import open_sample
-
-    return _told(open_sample)
+    return _told(lambda: reader.read_slides(sample_path()))
 
 
 def _told(read_layers: Callable[[], list[Any]]) -> list[Any]:

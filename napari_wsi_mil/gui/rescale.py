@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_wsi_mil.errors import StoreError
 from napari_wsi_mil.gui.camera import fit, visible
 from napari_wsi_mil.gui.slides import images_of, layers_of, open_slides, slide_of
 
@@ -20,7 +21,8 @@ def set_pixel_size(viewer: ViewerModel, slide: Slide, mpp_yx: tuple[float, float
     """Give the slide (y, x) um/px and rescale its layers; the same tissue stays on the canvas.
 
     Outlines the user drew move along when no other slide is open, as they can then only belong to this one.
-    Raises BadRequest outside the range `Slide.set_mpp` takes.
+    The value is kept for this slide. Raises BadRequest outside the range `Slide.set_mpp` takes, StoreError (with the
+    value in use) where it cannot be kept.
     """
     old = np.asarray(slide.mpp_yx or (1.0, 1.0))
     image = images_of(viewer, slide)[0]
@@ -33,6 +35,11 @@ def set_pixel_size(viewer: ViewerModel, slide: Slide, mpp_yx: tuple[float, float
     for layer in moving:
         _rescale(layer, ratio)
     fit(viewer, image, seen)
+    try:
+        slide.remember_mpp(mpp_yx)
+    except OSError as error:
+        message = f"{slide.name}: the pixel size is used now but could not be kept for next time ({error.strerror})."
+        raise StoreError(message) from error
 
 
 def _rescale(layer: Layer, ratio: np.ndarray) -> None:

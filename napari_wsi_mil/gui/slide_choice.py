@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.slide import Slide
 
-EMPTY_TEXT = (
-    """\
+EMPTY_TEXT = """\
 Drop a slide file on the window or use File ▸ Open.
 SVS, NDPI, SCN, BIF, MRXS, DICOM, OME-TIFF, OME-Zarr …"""
-)
 
 
 class SlideChoice(QWidget):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_wsi_mil.errors import WsiMilError
+from napari_wsi_mil.errors import BadRequest, StoreError, WsiMilError
 from napari_wsi_mil.gui.associated import AssociatedImages, PictureWindow
 from napari_wsi_mil.gui.camera import (
     View,
@@ -145,9 +145,11 @@ class SlidePanel(Panel):
             return
         try:
             set_pixel_size(self.viewer, self.slide, (y, x))
-        except WsiMilError as error:
+        except BadRequest as error:
             self.facts.refuse(str(error))
             return
+        except StoreError as error:
+            self.notice.say(str(error), kind="warning", look=look_of(self.viewer))
         self.facts.show_slide(self.slide, look_of(self.viewer))
         self.magnifier.show_slide(self.slide)
         self._camera_moved()

@@ -27,34 +27,31 @@ def test_a_slide_lies_in_micrometres_under_its_own_name(bench, opened) -> None:
     assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
     assert layer.multiscale
     assert layer.rgb
-    assert [level.shape[:2] for level in layer.data] == [(4096, 6144), (2048, 3072), (1024, 1536)][:2] + [
-        level.shape[:2] for level in layer.data[2:]
-    ]
+    assert [level.shape[0] for level in layer.data] == [4096, 2048, 1024, 512, 256]
     bar = bench.viewer.canvas.overlays.scale_bar
     assert bar.visible
     assert get_settings().experimental.async_
 
 
-@pytest.mark.parametrize("width_px", [60, 700, 3000, 6144])
-def test_each_quarter_shows_its_colour_around_the_middle_at_any_zoom(bench, opened, width_px) -> None:
+def test_each_quarter_shows_its_colour_around_the_middle_at_any_zoom(bench, opened) -> None:
     (layer,) = bench.add(opened)
-    fit(bench.viewer, layer, View(2048 - width_px / 3, 3072 - width_px / 2, width_px / 1.5, width_px))
-    picture = bench.canvas()
-    for name, (y, x) in WHERE.items():
-        assert bench.at(picture, y, x) == bench.quarters[name], name
+    for width_px in (60, 700, 3000, 6144):
+        fit(bench.viewer, layer, View(2048 - width_px / 3, 3072 - width_px / 2, width_px / 1.5, width_px))
+        picture = bench.canvas()
+        for name, (y, x) in WHERE.items():
+            assert bench.at(picture, y, x) == bench.quarters[name], (width_px, name)
 
 
-@pytest.mark.parametrize("zoom", [0.3, 1.0, 4.0, 40.0])
-def test_the_border_of_two_colours_is_where_the_camera_says(bench, opened, zoom) -> None:
+def test_the_border_of_two_colours_is_where_the_camera_says(bench, opened) -> None:
     """The vertical border at level-0 x 3072 is drawn within a pixel of the displayed level."""
     (layer,) = bench.add(opened)
-    camera = bench.viewer.scene.camera
-    camera.zoom = zoom
-    look_at(bench.viewer, layer, (1024.0, 3072.0))
-    row = bench.canvas()[bench.viewer.canvas.size[0] // 2].astype(int)
-    red = np.flatnonzero(np.abs(row - bench.quarters["nw"]).sum(1) < 30)
-    shown_px = max(1.0, zoom * 0.25 * opened.steps()[layer.data_level].downsample_yx[1])
-    assert abs(red.max() + 1 - len(row) / 2) <= shown_px + 1
+    for zoom in (0.3, 1.0, 4.0, 40.0):
+        bench.viewer.scene.camera.zoom = zoom
+        look_at(bench.viewer, layer, (1024.0, 3072.0))
+        row = bench.canvas()[bench.viewer.canvas.size[0] // 2].astype(int)
+        red = np.flatnonzero(np.abs(row - bench.quarters["nw"]).sum(1) < 30)
+        shown_px = max(1.0, zoom * 0.25 * opened.steps()[layer.data_level].downsample_yx[1])
+        assert abs(red.max() + 1 - len(row) / 2) <= shown_px + 1, zoom
 
 
 def test_visible_is_the_inverse_of_fit(bench, opened) -> None:

@@ -11,10 +11,11 @@ SEED, HEIGHT_PX, WIDTH_PX, QUALITY = 7, 5120, 7168, 72
 
 
 def sample_path() -> Path:
-    """Path of the sample slide: the checkout's own, else one painted once (about a minute) into the user's cache folder.
+    """Path of the sample slide: the checkout's own, else one painted once (half a minute) into the user's cache.
 
     The cached file carries the painting parameters in its name and appears only when whole.
-    Raises OSError when the cache folder cannot be written."""
+    Raises OSError when the cache folder cannot be written.
+    """
     bundled = Path(__file__).resolve().parent.parent / "sample_data" / "sample_he.svs"
     if bundled.is_file():
         return bundled
@@ -29,7 +30,8 @@ def sample_path() -> Path:
 
 
 def open_sample() -> list[tuple[Any, dict[str, Any], str]]:
-    """Layer data of the sample slide, for napari's File > Open Sample."""
-    from napari_wsi_mil.reader import read_slide
+    """Layer data of the sample slide, for napari; the slide stays open until its layers are removed."""
+    from napari_wsi_mil.layers import slide_layers
+    from napari_wsi_mil.slide import open_slide
 
-    return list(read_slide(sample_path()))
+    return list(slide_layers(open_slide(sample_path())))

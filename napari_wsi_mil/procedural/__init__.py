@@ -1,4 +1,4 @@
-"""Painted H&E slides: bowel wall with or without a carcinoma, from a seed, with truth. Our own work; no patient is shown."""
+"""Painted H&E slides of bowel wall, with or without a carcinoma, from a seed, with truth; no patient is shown."""
 
 from napari_wsi_mil.procedural.cohort import render_cohort
 from napari_wsi_mil.procedural.slide import render_slide

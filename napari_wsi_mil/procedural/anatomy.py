@@ -25,9 +25,10 @@ SEPTUM_UM = 9.0
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Grid fields, float32. Signed distances in um, positive inside: `tissue`, `epithelium`, `lumen`, `tumour`, `vessel`;
+    """Grid fields. Signed distance (um, positive inside): `tissue`, `epithelium`, `lumen`, `tumour`, `vessel`;
     `fat` distance to the nearest fat-cell wall (negative outside fat); `fibre` um across the fibres;
-    weights 0..1: `mucosa`, `muscle`, `follicle`, `dirt` (necrotic debris), `loose` (oedema), `desmoplasia`; `tone` about 1.
+    weights 0..1: `mucosa`, `muscle`, `follicle`, `dirt` (necrotic debris), `loose` (oedema), `desmoplasia`;
+    `tone` stain thickness, about 1.
     """
 
     tissue: Floats
@@ -68,7 +69,7 @@ def grow(rng: np.random.Generator, plan: Layout) -> Anatomy:
     loose = (
         np.clip(0.5 + 0.35 * layered_noise(rng, shape, scale_um=160), 0, 1) * (1 - plan.muscle) * (1 - plan.muscularis)
     )
-    fibre = _fibres(rng, plan, epithelium, vessel)
+    fibre = _fibres(rng, plan, epithelium=epithelium, vessel=vessel)
     tone = 1 + 0.06 * smooth_noise(rng, shape, scale_um=700) + 0.05 * smooth_noise(rng, shape, scale_um=180)
     return Anatomy(
         plan.tissue,
@@ -175,8 +176,8 @@ def _fat(rng: np.random.Generator, weight: Floats, vessel: Floats) -> Floats:
     return np.asarray(np.where(inside, np.minimum(out, rim), np.maximum(rim, -20)), np.float32)
 
 
-def _fibres(rng: np.random.Generator, plan: Layout, epithelium: Floats, vessel: Floats) -> Floats:
-    """A potential whose level lines are the fibres: along the wall, swirling in the submucosa, around glands and vessels."""
+def _fibres(rng: np.random.Generator, plan: Layout, *, epithelium: Floats, vessel: Floats) -> Floats:
+    """A potential (um) whose level lines are the fibres: along the wall, swirling in between, around vessels."""
     shape = plan.tissue.shape
     calm = np.maximum(plan.muscle, plan.muscularis)
     swirl = 55 * smooth_noise(rng, shape, scale_um=220) + 16 * smooth_noise(rng, shape, scale_um=75)

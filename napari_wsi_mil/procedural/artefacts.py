@@ -16,8 +16,8 @@ INKS = {"green": (1.15, 0.35, 0.85), "blue": (1.30, 0.85, 0.18)}
 
 @dataclass(frozen=True)
 class Artefacts:
-    """Artefacts of one slide of `shape0` (h, w): `folds` and `pens` are polylines (N, 2) in `yx0`, `bubbles` (N, 3) y, x, radius in
-    level-0 px, `dust` (N, 3) the same; `blur` a coarse (k, k) field 0..1 of lost focus; `ink` the pen's optical density.
+    """Artefacts of one slide of `shape0` (h, w): `folds` and `pens` are polylines (N, 2) in `yx0`; `bubbles` and `dust`
+    (N, 3) y, x, radius in level-0 px; `blur` a coarse (k, k) field 0..1 of lost focus; `ink` the pen's optical density.
     """
 
     shape0: tuple[int, int]
@@ -67,7 +67,7 @@ class Artefacts:
         cols = spline_rows(xs.clip(0) / self.shape0[1] * (len(self.blur) - 1), len(self.blur))
         lost = np.clip(rows @ self.blur @ cols.T, 0, 1)
         if lost.max() < 0.02:
-            return lens
+            return np.asarray(lens, np.float32)
         soft = ndimage.gaussian_filter(rgb, (1.9, 1.9, 0))
         return np.asarray(lens + (soft - lens) * lost[..., None], np.float32)
 
@@ -118,7 +118,7 @@ def no_artefacts(shape0: tuple[int, int]) -> Artefacts:
 
 
 def draw_artefacts(rng: np.random.Generator, shape0: tuple[int, int], tissue: Floats) -> Artefacts:
-    """Draw a fold, a pen mark, a bubble, dust and soft focus for a slide; `tissue` is the signed distance on the grid."""
+    """Draw a fold, a pen mark, a bubble, dust and soft focus; `tissue` is the signed distance on the grid."""
     h, w = shape0
     blur = np.clip(rng.normal(-0.5, 0.7, (6, 6)), 0, 0.9).astype(np.float32)
     deep = np.argwhere(tissue > 0.5 * tissue.max())

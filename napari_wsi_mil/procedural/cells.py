@@ -24,7 +24,9 @@ from napari_wsi_mil.procedural.fields import (
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells of one slide, in painting order: `kinds` names; per cell `kind` (index), `yx0` (N, 2), `turn` radians, `gain` of stain."""
+    """Cells of one slide, in painting order: `kinds` names; per cell `kind` (index of the name), `yx0` (N, 2), `turn`
+    (radians, from x towards y) and `gain` of stain.
+    """
 
     kinds: tuple[str, ...]
     kind: NDArray[np.int16]
@@ -115,9 +117,9 @@ def _stroma(rng: np.random.Generator, a: Anatomy) -> list[Batch]:
     crowd = free * a.follicle**2 * 0.05
     out: list[Batch] = []
     for name, density, apart, mixed in (
-        ("fibro", spindle * (1 - 0.55 * a.desmoplasia), 9, 0.22),
-        ("plump", spindle * 0.6 * a.desmoplasia, 11, 0.22),
-        ("muscle", quiet * 0.0016 * a.muscle, 9, 0.15),
+        ("fibro", spindle * (1 - 0.55 * a.desmoplasia), 9.0, 0.22),
+        ("plump", spindle * 0.6 * a.desmoplasia, 11.0, 0.22),
+        ("muscle", quiet * 0.0016 * a.muscle, 9.0, 0.15),
     ):
         at = scatter(rng, density.astype(np.float32), apart_um=apart)
         turn = uphill(a.fibre, at) + np.pi / 2 + rng.normal(0, mixed, len(at))

@@ -25,8 +25,9 @@ def render_cohort(
 ) -> list[Truth]:
     """Paint `slides` slides, every second one (label 1) with a tumour, of random sizes within `side_px`.
 
-    Writes out_dir/slides/*.svs, out_dir/truth/*.geojson and, last, out_dir/labels.csv (slide,label). Ticks once per slide.
-    A slide that is already there is painted again. Raises BadRequest for fewer than one slide or bad sizes.
+    Writes out_dir/slides/*.svs, out_dir/truth/*.geojson and, last, out_dir/labels.csv (slide,label).
+    Ticks once per slide. A slide that is already there is painted again.
+    Raises BadRequest for fewer than one slide or bad sizes.
     """
     if slides < 1:
         message = f"slides: expected at least 1, got {slides}; ask for one or more."

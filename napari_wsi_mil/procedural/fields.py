@@ -126,4 +126,4 @@ def uphill(field: Floats, yx_um: Points) -> NDArray[np.float64]:
     reach = 3.0
     dy = sample(field, yx_um + [reach, 0]) - sample(field, yx_um - [reach, 0])
     dx = sample(field, yx_um + [0, reach]) - sample(field, yx_um - [0, reach])
-    return np.arctan2(dy, dx).astype(np.float64)
+    return np.asarray(np.arctan2(dy, dx), np.float64)

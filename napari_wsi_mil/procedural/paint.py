@@ -31,7 +31,7 @@ class Palette:
 
 @cache
 def make_palette(seed: int = 0) -> Palette:
-    """Render cell stamps and grain; kept for the next slide, since a cohort shares them and they are never written to."""
+    """Render cell stamps and grain; kept for the next slide, since a cohort shares them; never written to."""
     rng = np.random.default_rng([seed, 6])
     grains = {name: grain(rng, size, sigma) for name, (size, sigma) in GRAINS.items()}
     strands = grain(rng, 1531, (1.3, 2.6)) + 0.75 * grain(rng, 1531, (4.2, 5.0)) + 0.35 * grain(rng, 1531, (0.7, 1.2))
@@ -64,7 +64,7 @@ class Painter:
         rgb = self._artefacts.finish(rgb, ys, xs)
         rgb = rgb + 0.7 * self._lookup("fine", ys, xs)[..., None]
         inner = rgb[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        return np.clip(inner + 0.5, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(inner + 0.5, 0, 255), np.uint8)
 
     def _enlarge(self, ys: NDArray[np.int_], xs: NDArray[np.int_]) -> dict[str, Floats]:
         """Enlarge the grid fields to level 0 with cubic splines."""
@@ -99,8 +99,8 @@ class Painter:
         fine, broad = self._strands(field, ys, xs)
         haem, eosin = _connective(field, (fine, broad), (fine_grain, cell, cloud))
         haem, eosin = _fat(field, haem, eosin)
-        haem, eosin = _vessel(field, haem, eosin, fine)
-        haem, eosin = _epithelium(field, haem, eosin, (fine_grain, cell, cloud))
+        haem, eosin = _vessel(field, haem, eosin, fine=fine)
+        haem, eosin = _epithelium(field, haem, eosin, grains=(fine_grain, cell, cloud))
         return np.stack([np.maximum(haem, 0), np.maximum(eosin, 0), np.zeros_like(haem)])
 
     def _press(self, amounts: Floats, ys: NDArray[np.int_], xs: NDArray[np.int_]) -> None:
@@ -153,7 +153,7 @@ def _fat(field: dict[str, Floats], haem: Floats, eosin: Floats) -> tuple[Floats,
     return _mix(haem, 0.0, inside), _mix(eosin, 0.015, inside)
 
 
-def _vessel(field: dict[str, Floats], haem: Floats, eosin: Floats, fine: Floats) -> tuple[Floats, Floats]:
+def _vessel(field: dict[str, Floats], haem: Floats, eosin: Floats, *, fine: Floats) -> tuple[Floats, Floats]:
     depth = field["vessel"]
     wall = step_up(depth, -9, -6) * (1 - step_up(depth, -0.8, 0.2))
     haem, eosin = _mix(haem, 0.10 + 0.02 * fine, wall), _mix(eosin, 0.62 + 0.07 * fine, wall)
@@ -162,7 +162,7 @@ def _vessel(field: dict[str, Floats], haem: Floats, eosin: Floats, fine: Floats)
 
 
 def _epithelium(
-    field: dict[str, Floats], haem: Floats, eosin: Floats, grains: tuple[Floats, Floats, Floats]
+    field: dict[str, Floats], haem: Floats, eosin: Floats, *, grains: tuple[Floats, Floats, Floats]
 ) -> tuple[Floats, Floats]:
     """Columnar cytoplasm over a pale rim, mucin or debris in the lumen."""
     fine_grain, cell, cloud = grains

@@ -29,7 +29,7 @@ def halve(a: Pixels) -> Pixels:
     """Rounded 2x2 means of an (h, w, 3) uint8 image; an odd last row or column is dropped."""
     h, w = a.shape[0] // 2, a.shape[1] // 2
     total = a[: 2 * h, : 2 * w].reshape(h, 2, w, 2, 3).astype(np.uint16).sum((1, 3))
-    return ((total + 2) // 4).astype(np.uint8)
+    return np.asarray((total + 2) // 4, np.uint8)
 
 
 def encode(tile: Pixels, quality: int) -> bytes:

@@ -40,8 +40,8 @@ def render_slide(
 
     The same arguments give the same bytes. `stain_spread` 0 is the reference stain, 1 the variety between hospitals.
     Levels 1:2:4... are 2x2 means. The file appears under its name only when whole. Returns the outlines in `yx0`.
-    Raises BadRequest for a size outside 1,024..40,000 px, a negative seed, a quality outside 1..100 or a missing folder;
-    Cancelled if `tick` stops it.
+    Raises BadRequest for a size outside 1,024..40,000 px, a negative seed, a quality outside 1..100 or a missing
+    folder; Cancelled if `tick` stops it.
     """
     _check(out, seed=seed, sizes={"height_px": height_px, "width_px": width_px}, quality=quality)
     shape0 = (height_px, width_px)

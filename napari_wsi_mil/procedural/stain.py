@@ -15,7 +15,7 @@ BLOOD = (0.12, 0.80, 0.62)
 
 @dataclass(frozen=True)
 class Stain:
-    """One staining batch on one scanner: `vectors` (3, 3) natural optical density per unit of H, E and blood over R, G, B;
+    """A batch of stain: `vectors` (3, 3) natural optical density of one unit of H, E, blood over R, G, B;
     `glass` (3,) the colour of empty glass in 0..255.
     """
 

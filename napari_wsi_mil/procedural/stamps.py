@@ -16,7 +16,7 @@ REACH = 31
 
 @dataclass(frozen=True)
 class Look:
-    """How one kind of cell looks: length and width in um, spread of both, stain amounts (H, E, blood), and its inner detail."""
+    """How one kind of cell looks: length and width in um, their spread, stain amounts (H, E, blood), inner detail."""
 
     length_um: float
     width_um: float
@@ -63,7 +63,7 @@ def _turns(rng: np.random.Generator, look: Look) -> list[tuple[Floats, Floats]]:
 
 
 def _turned(stamp: tuple[Floats, Floats]) -> list[tuple[Floats, Floats]]:
-    """Turn a double-sized stamp to every angle and bring it to size; angle k * 360 / TURNS, measured from x towards y."""
+    """Turn a double-sized stamp to every angle k * 360 / TURNS (from x towards y) and bring it to size."""
     cover, stain = stamp
     out = []
     for k in range(TURNS):
@@ -80,7 +80,7 @@ def _turned(stamp: tuple[Floats, Floats]) -> list[tuple[Floats, Floats]]:
 
 
 def _plane(reach_um: float) -> tuple[Floats, Floats]:
-    """(y, x) in um on a square of at least 2 * reach, at twice the level-0 resolution, with an even number of pixels."""
+    """(y, x) in um on a square of at least 2 * reach, at twice the level-0 resolution, an even number of pixels."""
     half = 2 * int(np.ceil((reach_um + 1.5) / MPP))
     axis = (np.arange(2 * half, dtype=np.float32) - half + 0.5) * (MPP / 2)
     y, x = np.meshgrid(axis, axis, indexing="ij")

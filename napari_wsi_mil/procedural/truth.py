@@ -16,7 +16,7 @@ Polygon = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Truth:
-    """Outlines of one slide: each polygon (N, 2) float64 in `yx0`, closed (last vertex = first); `shape0` is (height, width)."""
+    """Outlines of one slide: polygons (N, 2) in `yx0`, closed (last vertex = first); `shape0` (height, width)."""
 
     shape0: tuple[int, int]
     tumour: tuple[Polygon, ...]
@@ -38,7 +38,7 @@ def _feature(name: str, colour: tuple[int, int, int], polygon: Polygon) -> dict[
 
 
 def outlines(field: Floats, *, shape0: tuple[int, int], smallest_px: float = 60.0) -> tuple[Polygon, ...]:
-    """Outer outlines in `yx0` of where a grid field is positive; holes are filled, specks under `smallest_px` across dropped."""
+    """Outer outlines in `yx0` of where a grid field is positive; no holes, no specks under `smallest_px`."""
     padded = np.pad(field, 1, constant_values=float(min(field.min(), -1)))
     found = []
     for line in find_contours(padded, 0.0):
@@ -46,9 +46,6 @@ def outlines(field: Floats, *, shape0: tuple[int, int], smallest_px: float = 60.
         edge = np.roll(polygon, -1, axis=0)
         area = 0.5 * float(np.sum(polygon[:, 0] * edge[:, 1] - polygon[:, 1] * edge[:, 0]))
         # find_contours keeps higher values on one side, so holes turn the other way round than outer outlines
-        if area * ORIENTATION > 0 and abs(area) > smallest_px**2 and len(polygon) > 3:
+        if area < 0 and abs(area) > smallest_px**2 and len(polygon) > 3:
             found.append(np.clip(polygon, 0, shape0))
     return tuple(sorted(found, key=len, reverse=True))
-
-
-ORIENTATION = -1.0

@@ -93,7 +93,7 @@ def test_artefacts_only_if_asked(painted, tmp_path):
     truth = render_slide(flawed, seed=3, stain_spread=0.0, artefacts=True, **SIZE)
     assert truth.to_geojson() == painted[1].to_geojson()
     ink = [_ink_px(painted[2][0]), _ink_px(tifffile.imread(flawed, key=0))]
-    assert ink[0] == 0
+    assert ink[0] < 20  # JPEG ringing
     assert ink[1] > 2000
 
 

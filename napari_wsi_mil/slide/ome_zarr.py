@@ -88,13 +88,8 @@ class ZarrSource(PixelSource):
         """Hash the description and the middle of the coarsest level; paths and dates stay out."""
         facts = [repr(sorted((k, str(v)) for k, v in a.metadata.to_dict().items())) for a in self._arrays]
         h, w = levels[-1].shape_yx
-        middle = Box(
-            max(h // 2 - IDENTITY_PX // 2, 0),
-            max(w // 2 - IDENTITY_PX // 2, 0),
-            min(h, IDENTITY_PX),
-            min(w, IDENTITY_PX),
-        )
-        middle = middle.clipped((h, w))
+        half = IDENTITY_PX // 2
+        middle = Box(max(h // 2 - half, 0), max(w // 2 - half, 0), IDENTITY_PX, IDENTITY_PX).clipped((h, w))
         try:
             pixels = np.ascontiguousarray(self._cut(len(levels) - 1, middle, Plane())).tobytes()
         except FAILURES:
@@ -114,8 +109,8 @@ class ZarrSource(PixelSource):
                 raise SlideReadError(message) from error
         if missing:
             message = (
-                f"{self.name}: level {level}, row {box.y}, column {box.x} is not stored (a chunk is missing) and would be "
-                "shown as black tissue; copy the folder again from its source."
+                f"{self.name}: level {level}, row {box.y}, column {box.x} is not stored (a chunk is missing); "
+                "copy the folder again from its source."
             )
             raise SlideReadError(message)
         return pixels
@@ -133,7 +128,7 @@ class ZarrSource(PixelSource):
         return np.ascontiguousarray(pixels.transpose([left.index(a) for a in "yxc"]))
 
     def _lacks_chunk(self, level: int, box: Box, plane: Plane) -> bool:
-        """Whether the chunk under an all-black box is not stored: fill value by Zarr's rules, but tissue is not black."""
+        """Whether the chunk under an all-black box is not stored: Zarr reads fill value, but tissue is not black."""
         array, axes = self._arrays[level], self._image.axes
         if array.fill_value is not None and np.any(array.fill_value):
             return False

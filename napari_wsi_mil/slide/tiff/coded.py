@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+OLD_JPEG = 6
 JPEG = frozenset({6, 7, 34892, 33007})
 JPEG_2000 = frozenset({33003, 33004, 33005, 34712})
 PNG = frozenset({34933})
@@ -27,9 +28,12 @@ def coded_size(compression: int, coded: bytes) -> tuple[int, int] | None:
     return None
 
 
-def jpeg_is_cut(coded: bytes) -> bool:
-    """Whether the end-of-image marker is missing: decoders fill what is lost with grey and say nothing."""
-    return coded.rfind(b"\xff\xd9", max(len(coded) - TAIL_BYTES, 0)) < 0
+def jpeg_is_cut(coded: bytes, *, anywhere: bool = False) -> bool:
+    """Whether the end-of-image marker is missing: decoders fill what is lost with grey and say nothing.
+
+    `anywhere` also accepts one far from the end, as old writers count the bytes up to the next directory.
+    """
+    return coded.rfind(b"\xff\xd9", 0 if anywhere else max(len(coded) - TAIL_BYTES, 0)) < 0
 
 
 def _jpeg(coded: bytes) -> tuple[int, int] | None:

@@ -55,7 +55,7 @@ def size_yx(page: TiffPage | TiffFrame) -> tuple[int, int]:
 def alike(page: TiffPage, main: TiffPage) -> bool:
     """Whether `page` can be a level or plane of `main`: same samples, type and colour, sizes in proportion."""
     same = ("samplesperpixel", "bitspersample", "photometric", "planarconfig")
-    if any(getattr(page, a) != getattr(main, a) for a in same) or page.dtype != main.dtype:
+    if any(getattr(page, a) != getattr(main, a) for a in same) or bool(page.dtype != main.dtype):
         return False
     return in_proportion(size_yx(page), size_yx(main))
 
@@ -66,7 +66,7 @@ def in_proportion(small_yx: tuple[int, int], full_yx: tuple[int, int]) -> bool:
     if min(h, w) < 1 or h > full_h or w > full_w:
         return False
     ratio = (full_h / h * full_w / w) ** 0.5
-    return abs(full_h / ratio - h) <= max(2, 0.01 * h) and abs(full_w / ratio - w) <= max(2, 0.01 * w)
+    return bool(abs(full_h / ratio - h) <= max(2, 0.01 * h) and abs(full_w / ratio - w) <= max(2, 0.01 * w))
 
 
 def by_size(pages: Iterable[TiffPage]) -> list[list[TiffPage]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
+APERIO_YCBCR = 33003
 ALPHAS = (1, 2)
 PREMULTIPLIED = 1
 
@@ -45,6 +46,8 @@ def look_of(page: TiffPage, name: str) -> Look:
         return _grey(page, alphas, name)
     if page.dtype.kind not in "u" and not (kind == RGB and page.dtype.kind == "f"):
         _refuse(name, f"colours of type {page.dtype}")
+    if int(page.compression) == APERIO_YCBCR and stored == 3 and page.dtype == np.uint8:
+        return Look(3, "uint8", convert=from_ycbcr)  # whatever the photometric tag says
     if kind == RGB and stored >= 3:
         return _rgb(page, alphas, name)
     if kind == YCBCR and stored == 3:
@@ -153,8 +156,8 @@ def _palette(colormap: Array, page: TiffPage) -> Array:
 
 
 def _looked_up(pixels: Array, table: Array, *, alpha: bool) -> Array:
-    index = pixels[..., 0] if pixels.ndim == 3 else pixels
-    return np.concatenate([table[index], pixels[..., 1:2]], -1) if alpha else table[index]
+    shown: Array = table[pixels[..., 0]]
+    return np.concatenate([shown, pixels[..., 1:2]], -1) if alpha else shown
 
 
 def _from_cmyk(pixels: Array) -> Array:
@@ -165,7 +168,8 @@ def _from_cmyk(pixels: Array) -> Array:
 def _from_lab(pixels: Array, *, signed: bool) -> Array:
     from PIL import Image, ImageCms
 
-    stored = np.ascontiguousarray(pixels ^ np.array([0, 128, 128], np.uint8) if signed else pixels)
+    # Pillow wants a and b signed, as photometric 8 has them
+    stored = np.ascontiguousarray(pixels if signed else pixels ^ np.array([0, 128, 128], np.uint8))
     picture = Image.frombytes("LAB", (stored.shape[1], stored.shape[0]), stored.tobytes())
     to_rgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
     return np.asarray(ImageCms.applyTransform(picture, to_rgb))

@@ -10,7 +10,7 @@ from tifffile import TiffFileError
 
 from napari_wsi_mil.errors import SlideDamaged, SlideReadError
 from napari_wsi_mil.slide.spec import Box
-from napari_wsi_mil.slide.tiff.coded import JPEG, coded_size, jpeg_is_cut
+from napari_wsi_mil.slide.tiff.coded import JPEG, JPEG_2000, OLD_JPEG, coded_size, jpeg_is_cut
 from napari_wsi_mil.slide.tiff.looks import look_of
 from napari_wsi_mil.slide.tiff.orientation import stored_box, turned_yx, upright
 
@@ -43,6 +43,8 @@ class PageImage:
         self._page, self._key, self._read, self.name = page, key, read, name
         self._stored_yx, self._tile_yx = _checked_sizes(page, name)
         self._white_gaps = white_gaps
+        if int(key.compression) in JPEG_2000:
+            key.subsampling = (1, 1)  # the codec returns full planes; tifffile would refuse
         self.look = look_of(key, name)
         self._turn = _orientation(key)
         self.shape_yx = turned_yx(self._stored_yx, self._turn)
@@ -145,7 +147,7 @@ class PageImage:
     def _check_header(self, coded: bytes, row: int, col: int, inside: tuple[int, int]) -> None:
         """Refuse a tile whose own header names another size: it is a bomb, or pixels would land elsewhere."""
         compression = int(self._key.compression)
-        if compression in JPEG and not self._header and jpeg_is_cut(coded):
+        if compression in JPEG and not self._header and jpeg_is_cut(coded, anywhere=compression == OLD_JPEG):
             self._fail(row, col, "its JPEG data ends too early")
         size = None if self._header else coded_size(compression, coded)
         if size is None or 0 in size:

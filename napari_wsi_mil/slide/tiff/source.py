@@ -89,9 +89,10 @@ class TiffSource(PixelSource):
                 continue
             kept.append(i)
             out.append(dict(zip(found.planes, images, strict=True)))
-        for values in (found.sizes_yx, found.downsamples_yx):
-            if values is not None:
-                values[:] = [values[i] for i in kept]
+        if found.sizes_yx is not None:
+            found.sizes_yx = [found.sizes_yx[i] for i in kept]
+        if found.downsamples_yx is not None:
+            found.downsamples_yx = [found.downsamples_yx[i] for i in kept]
         return out
 
     def _image(self, page: Any, found: Found) -> PageImage:

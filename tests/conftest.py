@@ -8,6 +8,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_wsi_mil.errors import SlideReadError
+from napari_wsi_mil.slide import Box, Level, PixelSize, Plane, Slide, SourceMeta
+from napari_wsi_mil.slide.blocks import BlockCache
+from napari_wsi_mil.slide.source import PixelSource
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY_MPP = 0.5
 TINY_TISSUE = (slice(200, 800), slice(300, 1100))
@@ -50,3 +55,55 @@ def tiny_svs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.write(coarse, description=text, metadata=None, subfiletype=0, **options)
     path.chmod(0o444)
     return path
+
+
+class ArraySource(PixelSource):
+    """Levels held in memory, fine to coarse; `broken` is a box of level 0 whose pixels cannot be read."""
+
+    def __init__(self, levels: list[np.ndarray], *, mpp: float | None, fingerprint: str, broken: Box | None) -> None:
+        pixels, self._broken = levels, broken
+        self._levels = pixels
+        h, w = pixels[0].shape[:2]
+        self.meta = SourceMeta(
+            backend="array",
+            vendor="test",
+            levels=tuple(Level(p.shape[:2], (h / p.shape[0], w / p.shape[1]), (256, 256)) for p in pixels),
+            dtype=pixels[0].dtype.name,
+            samples=pixels[0].shape[2] if pixels[0].ndim == 3 else 1,
+            fingerprint=fingerprint,
+            pixel_size=PixelSize(None if mpp is None else (mpp, mpp), "test"),
+        )
+        self.reads = 0
+
+    def read(self, level: int, box: Box, plane: Plane) -> np.ndarray:
+        self.reads += 1
+        b = self._broken
+        if b and level == 0 and box.y < b.y + b.h and b.y < box.y + box.h and box.x < b.x + b.w and b.x < box.x + box.w:
+            message = f"level 0: the block at {tuple(box)} is broken"
+            raise SlideReadError(message)
+        return self._levels[level][box.y : box.y + box.h, box.x : box.x + box.w].copy()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def array_slide():
+    """Build an open slide from an array (or a list of levels); closed after the test."""
+    slides: list[Slide] = []
+
+    def make(
+        levels: np.ndarray | list[np.ndarray],
+        *,
+        mpp: float | None = 0.5,
+        fingerprint: str = "a" * 32,
+        broken: Box | None = None,
+    ) -> Slide:
+        levels = levels if isinstance(levels, list) else [levels]
+        source = ArraySource(levels, mpp=mpp, fingerprint=fingerprint, broken=broken)
+        slides.append(Slide(source, path=f"{fingerprint[:4]}.arr", cache=BlockCache()))
+        return slides[-1]
+
+    yield make
+    for slide in slides:
+        slide.close()

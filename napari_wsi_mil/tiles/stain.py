@@ -44,27 +44,29 @@ def is_dark_field(rgb: Picture) -> bool:
     return bool(np.median(brightest) < 60 and np.mean(rgb.min(-1) >= 190) < 0.02)
 
 
-def is_grey(rgb: Picture) -> bool:
+def is_grey(rgb: npt.NDArray[Any]) -> bool:
     """Whether the picture has no colour at all."""
     return np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2])
 
 
-def chroma(rgb: Picture, white: Any) -> Floats:
+def chroma(rgb: npt.NDArray[Any], white: Any) -> Floats:
     """Return (h, w) the spread of R, G, B after glass is made neutral, 0..255."""
     neutral = np.minimum(rgb.astype(np.float32) * (np.float32(245) / np.asarray(white, np.float32)), 255)
     spread: Floats = neutral.max(-1) - neutral.min(-1)
     return spread
 
 
-def tissue_score(rgb: Picture, *, dark: bool, white: Any) -> tuple[Floats, float]:
+def tissue_score(rgb: npt.NDArray[Any], *, dark: bool, white: Any) -> tuple[Floats, float]:
     """Return (h, w) how much a pixel looks like tissue, and the threshold above which it is."""
+    grey = is_grey(rgb)
+    # Smoothed before the spread is taken: noise alone spreads the three colours, and that does not average out after.
+    rgb = np.stack([ndimage.gaussian_filter(rgb[..., i].astype(np.float32), 0.7) for i in range(3)], -1)
     if dark:
         score, bounds = rgb.max(-1).astype(np.float32), DARK_BOUNDS
-    elif is_grey(rgb):
+    elif grey:
         score, bounds = np.maximum(np.float32(np.max(white)) - rgb[..., 0], 0).astype(np.float32), GREY_BOUNDS
     else:
         score, bounds = chroma(rgb, white), CHROMA_BOUNDS
-    score = ndimage.gaussian_filter(score, 0.7)
     # Clipped, or strong stain would pull the threshold up to where it parts pale tissue from dark.
     clipped = np.minimum(score, 3 * bounds[1])
     otsu = float(threshold_otsu(clipped)) if np.ptp(clipped) > 0 else bounds[1]

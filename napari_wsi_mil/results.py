@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import struct
 import uuid
 import zipfile
 import zlib
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 FORMAT = 1
+DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, NotImplementedError, OverflowError,
+    RuntimeError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""All that numpy and zipfile were seen to raise on files with changed bytes."""
 
 
 @dataclass(frozen=True)
@@ -199,13 +206,14 @@ def _write(path: Path | str, header: Mapping[str, Any], arrays: Mapping[str, npt
 
 def _read(path: Path | str, kind: str, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # From memory: given a path, numpy leaves the file open when it turns out to be damaged.
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as stored:
             header = json.loads(stored["header"].tobytes().decode())
             arrays = {name: stored[name] for name in names if name in stored.files}
     except FileNotFoundError as error:
         message = f"{path}: no such file; expected a saved result (.npz)."
         raise StoreError(message) from error
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         message = f"{path}: the saved result is damaged ({error}); run the model again."
         raise StoreError(message) from error
     if not isinstance(header, dict) or header.pop("format", None) != FORMAT or header.pop("kind", None) != kind:

@@ -26,9 +26,9 @@ def peak_mb() -> float:
 def layers_of(contender: str, path: str):
     """Return layer-data tuples as the contender's own reader gives them."""
     if contender == "ours":
-        from napari_wsi_mil.reader import read_slide
+        from napari_wsi_mil.reader import read_slides
 
-        return read_slide(path)
+        return read_slides(path)
     from napari_wsi.backends.openslide import OpenSlideStore
 
     return OpenSlideStore(path).to_layer_data_tuples()

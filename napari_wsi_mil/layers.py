@@ -50,7 +50,8 @@ def slide_layers(
             "wsi_slide": slide, "wsi_role": "slide", "wsi_channel": index,
             "wsi_managed": managed, "wsi_between": between,
         }  # fmt: skip
-        layers.append((levels, {**options, "multiscale": True}, "image"))
+        # napari's own dask cache would keep every chunk a second time, up to a tenth of the machine's memory
+        layers.append((levels, {**options, "multiscale": True, "cache": False}, "image"))
     return layers
 
 

@@ -15,7 +15,7 @@ from napari_wsi_mil.slide.source import PixelSource
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY_MPP = 0.5
-TINY_TISSUE = (slice(200, 800), slice(300, 1100))
+TINY_TISSUE = (slice(256, 768), slice(256, 1152))
 TINY_COLOUR = (150, 80, 160)
 TINY_PAPER = (243, 243, 243)
 

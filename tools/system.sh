@@ -57,8 +57,14 @@ fi
 echo "system: installing ${missing[*]}"
 admin=()
 [[ $(id -u) == 0 ]] || admin=(sudo -n)
-"${admin[@]}" apt-get update -q >/dev/null
-"${admin[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >/dev/null
+install() {
+  "${admin[@]}" apt-get update -q
+  "${admin[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+if ! output=$(install 2>&1); then
+  printf '%s\nsystem: apt-get failed, see above\n' "$output" >&2
+  exit 1
+fi
 mapfile -t missing < <(missing_packages)
 if ((${#missing[@]})); then
   echo "system: still missing after installing: ${missing[*]}; Python must be 3.11 or newer, see README" >&2

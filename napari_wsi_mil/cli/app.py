@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_wsi_mil import __version__
+from napari_wsi_mil.cli import train
 from napari_wsi_mil.errors import BadRequest
 
 app = typer.Typer(
@@ -19,6 +20,12 @@ app = typer.Typer(
     help="Whole-slide images and attention models. Research use only, not a diagnosis.",
 )
 
+app.add_typer(train.app, name="train")
+
+SettleOption = Annotated[
+    float | None,
+    typer.Option("--mpp", help="Pixel size of level 0 in um/px, where the file has none or a wrong one; kept."),
+]
 SlideArgument = Annotated[str, typer.Argument(metavar="SLIDE", help="Slide file, folder (OME-Zarr) or URL.")]
 
 
@@ -43,13 +50,14 @@ def info(
     slide: SlideArgument,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, one JSON object.")] = False,
+    mpp: SettleOption = None,
 ) -> None:
     """Show what a slide file holds: size, levels, pixel size, scanner, associated images, fingerprint."""
     from napari_wsi_mil.cli.inform import as_text, describe
-    from napari_wsi_mil.slide import open_slide
+    from napari_wsi_mil.cli.settle import opened
 
-    with open_slide(slide) as opened:
-        facts = describe(opened)
+    with opened(slide, mpp=mpp) as source:
+        facts = describe(source)
     if as_json:
         import json
 
@@ -81,6 +89,27 @@ def region(
     typer.echo(f"{out}: {size[0]} x {size[1]} px written")
 
 
+@app.command(epilog="Example: napari-wsi-mil attend slide.svs --out results/slide")
+def attend(
+    slide: SlideArgument,
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results; made if it is not there.")],
+    model: Annotated[str | None, typer.Option(help="Name of a head (see `models`) or path of its card.")] = None,
+    mpp: SettleOption = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto",
+    top: Annotated[int, typer.Option(metavar="N", help="How many of the top tiles to write.")] = 12,
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FILE.geojson", help="Outlines to draw beside the heatmap.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the results in a folder that is not empty.")] = False,
+) -> None:
+    """Run an attention model on a slide: class probabilities, heatmap, scores and top tiles as files."""
+    from napari_wsi_mil.cli.attend import Wish, attend_slide, tell
+
+    wish = Wish(out, model=model, mpp=mpp, device=device, top=top, truth=truth, force=force)
+    tell(attend_slide(slide, wish), out)
+
+
 @app.command(epilog="Example: napari-wsi-mil models --json")
 def models(*, as_json: Annotated[bool, typer.Option("--json", help="The whole cards as a JSON list.")] = False) -> None:
     """List the models that come with the package, with what they were trained for and how well they did."""
@@ -92,14 +121,17 @@ def models(*, as_json: Annotated[bool, typer.Option("--json", help="The whole ca
 @app.command(epilog="Example: napari-wsi-mil view slide.svs other.ndpi")
 def view(
     slides: Annotated[list[str], typer.Argument(metavar="SLIDE...", help="Slides to open.")],
+    *,
+    mpp: SettleOption = None,
 ) -> None:
     """Open slides in a napari window with the Slide and Attention panels."""
     from napari_wsi_mil.cli.display import check_screen
-    from napari_wsi_mil.slide import open_slide
+    from napari_wsi_mil.cli.settle import opened
 
     check_screen()
     for path in slides:  # a sentence here rather than an empty window
-        open_slide(path).close()
+        with opened(path, mpp=mpp):
+            pass
     from napari_wsi_mil.gui import window
 
     window.view(slides)

@@ -51,20 +51,6 @@ def _check_parent(out: Path) -> None:
 
 
 @contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """Give a path in the same folder to write to; it becomes `out` when the block ends well and vanishes otherwise."""
-    handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.resolve().parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        partial.chmod(0o666 & ~_umask())
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
 def filling(out: Path) -> Iterator[Path]:
     """Give a fresh folder beside `out`; its files move into `out` when the block ends well and vanish otherwise."""
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.resolve().parent))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_wsi_mil.cli.files import check_output_file, replacing
-from napari_wsi_mil.errors import BadRequest
+from napari_wsi_mil.cli.files import check_output_file
+from napari_wsi_mil.errors import BadRequest, PixelSizeUnknown
+from napari_wsi_mil.interop.atomic import written
 from napari_wsi_mil.slide import Box, Plane, open_slide
 from napari_wsi_mil.slide.regions import as_rgb
 from napari_wsi_mil.slide.scale import level_for_downsample
@@ -63,7 +64,7 @@ def write_region(path: str, cut: Cut, out: Path) -> None:
     with open_slide(path) as slide:
         pixels = read_cut(slide, cut)
     image = _image(pixels, name=path)
-    with replacing(out) as partial:
+    with written(out) as partial:
         image.save(partial, format="PNG")
 
 
@@ -74,14 +75,23 @@ def read_cut(slide: Slide, cut: Cut) -> npt.NDArray[Any]:
         slide.read_level(cut.level, Box(0, 0, 1, 1), plane)  # names the levels there are before we index them
         down = slide.levels[cut.level].downsample_yx
     else:
-        scale = 1.0 if cut.mpp is None else cut.mpp / slide.require_mpp()
-        down = (scale, scale)
+        down = _downsample(slide, cut)
     _check_inside(slide, cut, down)
     if cut.level is not None:
         y, x = (round(v / d) for v, d in zip(cut.yx0, down, strict=True))
         return slide.read_level(cut.level, Box(y, x, *cut.size_px), plane)
     _check_source(slide, cut, down[0])
     return slide.read_region(cut.yx0, cut.size_px, downsample=down[0], plane=plane)
+
+
+def _downsample(slide: Slide, cut: Cut) -> tuple[float, float]:
+    if cut.mpp is None:
+        return 1.0, 1.0
+    if slide.mpp is None:
+        why = slide.pixel_size.problem or "the file holds no pixel size"
+        message = f"{slide.name}: {why.rstrip('.')}; settle it once with `napari-wsi-mil info SLIDE --mpp UM`."
+        raise PixelSizeUnknown(message)
+    return cut.mpp / slide.mpp, cut.mpp / slide.mpp
 
 
 def _plane(slide: Slide, cut: Cut) -> Plane:

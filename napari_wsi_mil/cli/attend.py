@@ -1,0 +1,151 @@
+"""What `attend` does: one slide through one model, results into a folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+from PIL import Image
+
+from napari_wsi_mil.cli.files import check_output_folder, filling
+from napari_wsi_mil.cli.settle import opened
+from napari_wsi_mil.errors import BadRequest
+from napari_wsi_mil.interop.geojson import read_geojson
+from napari_wsi_mil.interop.rasters import overlay_png, tiles_csv
+from napari_wsi_mil.models.card import NOTICE
+from napari_wsi_mil.models.registry import find_card
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_wsi_mil.interop.geojson import Annotation
+    from napari_wsi_mil.results import Attention
+    from napari_wsi_mil.runs.attend import Say
+    from napari_wsi_mil.slide import Slide
+    from napari_wsi_mil.ticks import Tick
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for; raises BadRequest when a number makes no sense."""
+
+    out: Path
+    model: str | None = None
+    mpp: float | None = None
+    device: str = "auto"
+    top: int = 12
+    truth: Path | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.top <= 1000:
+            message = f"--top is a number of tiles from 0 to 1000, got {self.top}."
+            raise BadRequest(message)
+
+
+def attend_slide(path: str, wish: Wish) -> Attention:
+    """Run the model and write attention.npz, result.json, heatmap.png, tiles.csv and top/*.png, all or nothing.
+
+    Raises BadRequest before any work for what cannot be served, and whatever opening, running and writing raise.
+    """
+    check_output_folder(wish.out, force=wish.force)
+    truth = read_geojson(wish.truth) if wish.truth else []
+    if wish.model is not None:
+        find_card(wish.model)
+    with opened(path, mpp=wish.mpp) as slide:
+        slide.require_mpp()
+        result = _run(slide, wish)
+        with filling(wish.out) as folder:
+            write_results(slide, result, folder, truth=truth, top=wish.top)
+    return result
+
+
+def _run(slide: Slide, wish: Wish) -> Attention:
+    from napari_wsi_mil.runs.attend import DEFAULT_MODEL, attend
+
+    with _progress() as (tick, say):
+        return attend(slide, model=wish.model or DEFAULT_MODEL, device=wish.device, tick=tick, say=say)
+
+
+def write_results(slide: Slide, result: Attention, folder: Path, *, truth: list[Annotation], top: int) -> None:
+    """Write everything about a result into a folder that exists."""
+    result.save(folder / "attention.npz")
+    overlay_png(slide, result, folder / "heatmap.png", truth=truth)
+    tiles_csv(result, folder / "tiles.csv")
+    best = _write_top(slide, result, folder / "top", top)
+    text = json.dumps(summary(slide, result) | {"top_tiles": best}, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _write_top(slide: Slide, result: Attention, folder: Path, top: int) -> list[dict[str, Any]]:
+    folder.mkdir()
+    grid, scores = result.grid, result.scores()
+    rows = []
+    for rank, index in enumerate(result.top_tiles(top), 1):
+        y, x = (float(v) for v in grid.yx0[index])
+        name = f"{rank:03d}_y{y:.0f}_x{x:.0f}.png"
+        Image.fromarray(slide.read_rgb((y, x), (grid.tile_px, grid.tile_px), mpp=grid.mpp)).save(folder / name)
+        rows.append({"file": f"{folder.name}/{name}", "yx0": [y, x], "score": float(scores[index])})
+    return rows
+
+
+def summary(slide: Slide, result: Attention) -> dict[str, Any]:
+    """Return the answer and how it came about as JSON values."""
+    names, shares = result.class_names, result.probabilities.tolist()
+    return {
+        "slide": result.slide_path,
+        "fingerprint": slide.fingerprint,
+        "mpp_yx": list(result.slide_mpp_yx),
+        "model": asdict(result.head),
+        "encoder": asdict(result.encoder),
+        "predicted": names[result.predicted],
+        "probabilities": dict(zip(names, shares, strict=True)),
+        "n_tiles": len(result.grid),
+        "tile_px": result.grid.tile_px,
+        "tile_mpp": result.grid.mpp,
+        "tile_side_yx0": list(result.grid.side_yx0),
+        "device": result.device,
+        "seconds": dict(result.seconds),
+        "versions": dict(result.versions),
+        "notes": list(result.notes),
+        "notice": NOTICE,
+    }
+
+
+def tell(result: Attention, out: Path) -> None:
+    """Print the answer for a person."""
+    for name, share in zip(result.class_names, result.probabilities, strict=True):
+        typer.echo(f"{share:7.3f}  {name}")
+    seconds = sum(result.seconds.values())
+    typer.echo(f"{len(result.grid)} tiles in {seconds:.1f} s on {result.device}; results in {out}")
+    for note in result.notes:
+        typer.echo(f"Note: {note}")
+    typer.echo(NOTICE)
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Tick, Say]]:
+    """Give a tick and a stage teller that draw one bar on a terminal's stderr and nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        task = bar.add_task("Opening", total=None, rate="")
+
+        def say(stage: object) -> None:
+            bar.reset(task, description=str(stage), total=None, rate="")
+
+        def tick(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
+
+        yield tick, say

@@ -34,7 +34,7 @@ def world_per_unit(viewer: ViewerModel, unit: pint.Unit) -> float:
 
 def visible(viewer: ViewerModel, layer: Layer) -> View:
     """Return the part of the slide's plane on the canvas, `layer` being an image of the slide."""
-    scale, shift = _placement(viewer, layer)
+    scale, shift = placement(viewer, layer)
     size = np.asarray(viewer.canvas.size) / viewer.scene.camera.zoom / scale
     # napari counts from the middle of the first pixel, slides from its corner
     middle = (np.asarray(viewer.scene.camera.center[-2:]) - shift) / scale + 0.5
@@ -44,14 +44,14 @@ def visible(viewer: ViewerModel, layer: Layer) -> View:
 
 def look_at(viewer: ViewerModel, layer: Layer, yx0: tuple[float, float]) -> None:
     """Put the slide's point `yx0` in the middle of the canvas."""
-    scale, shift = _placement(viewer, layer)
+    scale, shift = placement(viewer, layer)
     y, x = (np.asarray(yx0) - 0.5) * scale + shift
     viewer.scene.camera.center = (viewer.scene.camera.center[0], float(y), float(x))
 
 
 def fit(viewer: ViewerModel, layer: Layer, view: View) -> None:
     """Show all of `view`, as large as it goes."""
-    scale, _ = _placement(viewer, layer)
+    scale, _ = placement(viewer, layer)
     look_at(viewer, layer, (view.y + view.h / 2, view.x + view.w / 2))
     wanted = np.asarray((view.h, view.w)) * scale
     viewer.scene.camera.zoom = float(np.min(np.asarray(viewer.canvas.size) / wanted))
@@ -71,6 +71,7 @@ def magnification_at(zoom: float, *, per_um: float, pixel_ratio: float) -> float
     return UM_PER_PX_AT_1X * pixel_ratio * zoom * per_um
 
 
-def _placement(viewer: ViewerModel, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+def placement(viewer: ViewerModel, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Return scale and shift of a layer along y and x in the viewer's world units."""
     unit = world_per_unit(viewer, layer.units[-1])
     return np.asarray(layer.scale[-2:]) * unit, np.asarray(layer.translate[-2:]) * unit

@@ -58,7 +58,7 @@ class SlideHost(QObject):
             bar.visible = bar.box = True
         if background.ensure_on():
             show_info(
-                "Pixels now load in the background (napari's asynchronous slicing is on). The Slide panel switches it off."
+                "Pixels now load in the background: napari's asynchronous slicing is on. The Slide panel undoes it."
             )
         if slide.mpp is None:
             why = slide.pixel_size.problem or "the file holds no pixel size"

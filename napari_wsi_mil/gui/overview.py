@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
@@ -48,7 +48,7 @@ def overview_pixels(images: list[Image], tick: Tick, say: Say) -> Rgb:
     return (np.clip(total, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _coloured(pixels: npt.NDArray[np.generic], layer: Image) -> npt.NDArray[np.float32]:
+def _coloured(pixels: npt.NDArray[Any], layer: Image) -> npt.NDArray[np.float32]:
     if layer.rgb:
         top = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
         values = pixels.astype(np.float32) / top

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from napari_wsi_mil.slide import Slide
 
 EMPTY_TEXT = """\
-Drop a slide file on the window or use File ▸ Open.
-SVS, NDPI, SCN, BIF, MRXS, DICOM, OME-TIFF, OME-Zarr …"""
+Drop a slide file on the window or use File\u00a0▸\u00a0Open.
+SVS, NDPI, SCN, BIF, MRXS, DICOM, OME\u2011TIFF, OME\u2011Zarr …"""
 
 
 class SlideChoice(QWidget):

@@ -1,0 +1,59 @@
+"""Shapes the user drew or edited, as polygons in the slide's frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Shapes
+
+from napari_wsi_mil.gui.camera import placement
+from napari_wsi_mil.gui.slides import slide_of
+from napari_wsi_mil.layers import shapes_polygons
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from shapely import Polygon
+
+    from napari_wsi_mil.slide import Slide
+
+
+def tissue_of(viewer: ViewerModel, slide: Slide) -> Shapes | None:
+    """Return the slide's tissue outlines, the topmost layer where there are several."""
+    found = [
+        layer
+        for layer in viewer.layers
+        if isinstance(layer, Shapes) and slide_of(layer) is slide and layer.metadata.get("wsi_role") == "tissue"
+    ]
+    return found[-1] if found else None
+
+
+def regions_of(viewer: ViewerModel, slide: Slide) -> list[Shapes]:
+    """Return the Shapes layers that can limit a run: drawn ones, and none of another slide."""
+    return [
+        layer
+        for layer in viewer.layers
+        if isinstance(layer, Shapes)
+        and slide_of(layer) in (None, slide)
+        and layer.metadata.get("wsi_role") not in ("tissue", "tiles")
+    ]
+
+
+def polygons(viewer: ViewerModel, image: Layer, shapes: Shapes, *, selected: bool = False) -> list[Polygon]:
+    """Return the closed shapes as (y, x) level-0 polygons; `selected` keeps only the selected ones, if any are.
+
+    `image` is a layer with the slide's own pixels. A layer's rotation and shear are not looked at.
+    """
+    rows = list(range(len(shapes.data)))
+    if selected and shapes.selected_data:
+        rows = sorted(int(i) for i in shapes.selected_data)
+    scale, shift = placement(viewer, image)
+    own_scale, own_shift = placement(viewer, shapes)
+    outlines = [(np.asarray(shapes.data[i])[:, -2:] * own_scale + own_shift - shift) / scale + 0.5 for i in rows]
+    parts = shapes.features.get("part")
+    return shapes_polygons(
+        outlines,
+        None if parts is None else [str(parts.iloc[i]) for i in rows],
+        kinds=[str(shapes.shape_type[i]) for i in rows],
+    )

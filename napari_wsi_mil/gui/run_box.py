@@ -1,0 +1,133 @@
+"""The button that runs and cancels, with stage, progress, speed and time left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_wsi_mil.gui.job import Job
+from napari_wsi_mil.gui.pace import Pace, clock
+from napari_wsi_mil.gui.parts import Notice, look_of, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import ViewerModel
+
+    from napari_wsi_mil.gui.job import Say
+    from napari_wsi_mil.ticks import Tick
+
+
+class RunBox(QWidget):
+    """One job at a time. `pressed` asks the panel for work; `succeeded` brings the result; errors are shown here."""
+
+    pressed = Signal()
+    succeeded = Signal(object)
+    ended = Signal()
+
+    def __init__(self, viewer: ViewerModel, *, verb: str, unit: str) -> None:
+        super().__init__()
+        self._viewer, self._verb, self._unit = viewer, verb, unit
+        self._job: Job | None = None
+        self._stage, self._pace = "", Pace()
+        self.button, self.bar, self.status, self.notice = (
+            QPushButton(verb),
+            QProgressBar(),
+            wrapped(muted=True),
+            Notice(),
+        )
+        self.button.setMinimumHeight(32)
+        self.button.setObjectName("wsi_run")
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(8)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        for part in (self.button, self.bar, self.status, self.notice):
+            layout.addWidget(part)
+        self.button.clicked.connect(self._clicked)
+        self._idle()
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way."""
+        return self._job is not None
+
+    def start(self, work: Callable[[Tick, Say], object]) -> None:
+        """Run `work` in a job; ignored while one is under way."""
+        if self._job is not None:
+            return
+        self.notice.clear()
+        self._stage = "Starting"
+        self._pace.restart()
+        self.button.setText("Cancel")
+        self.button.setToolTip("Stop the run. Tiles encoded so far are kept for the next one.")
+        self.bar.setRange(0, 0)
+        self.status.setText("Starting …")
+        self.bar.show()
+        self.status.show()
+        job = self._job = Job(work)
+        job.progressed.connect(self._progressed)
+        job.said.connect(self._said)
+        job.succeeded.connect(self.succeeded)
+        job.failed.connect(self._failed)
+        job.cancelled.connect(self._was_cancelled)
+        job.ended.connect(self._ended)
+        job.start()
+
+    def cancel(self) -> None:
+        """Stop the run at its next tick."""
+        if self._job is not None:
+            self._job.cancel()
+            self.button.setText("Cancelling …")
+            self.button.setEnabled(False)
+
+    def _clicked(self) -> None:
+        if self._job is None:
+            self.pressed.emit()
+        else:
+            self.cancel()
+
+    def _said(self, stage: str) -> None:
+        self._stage = str(stage)
+        self._pace.restart()
+        self.bar.setRange(0, 0)
+        self.status.setText(f"{self._stage} …")
+
+    def _progressed(self, done: int, total: int) -> None:
+        self._pace.note(done, total)
+        self.bar.setRange(0, max(total, 1))
+        self.bar.setValue(done)
+        self.status.setText(self._status(done, total))
+
+    def _status(self, done: int, total: int) -> str:
+        parts = [f"{self._stage} {done:,}/{total:,}".replace(",", "\u2009")]
+        speed, left = self._pace.per_second, self._pace.left_s
+        if speed is not None and left is not None and total > 1:
+            parts += [f"{speed:.0f} {self._unit}/s", f"{clock(left)} left"]
+        return " · ".join(parts)
+
+    def _failed(self, sentence: str) -> None:
+        details = self._job.details if self._job is not None else ""
+        self.notice.say(sentence, kind="error", look=look_of(self._viewer), details=details)
+
+    def _was_cancelled(self) -> None:
+        self.notice.say(
+            "Cancelled. What was computed so far is kept; Run goes on from there.",
+            kind="info",
+            look=look_of(self._viewer),
+        )
+
+    def _ended(self) -> None:
+        self._job = None
+        self._idle()
+        self.ended.emit()
+
+    def _idle(self) -> None:
+        self.button.setText(self._verb)
+        self.button.setEnabled(True)
+        self.button.setToolTip("")
+        self.bar.hide()
+        self.status.hide()

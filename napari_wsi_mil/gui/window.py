@@ -1,0 +1,109 @@
+"""Whole windows for the command line: slides with both panels, and the demo with a run done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import napari
+from qtpy.QtCore import QDeadlineTimer, QEventLoop, QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_wsi_mil import reader
+from napari_wsi_mil.errors import ModelError
+from napari_wsi_mil.gui.attention_panel import AttentionPanel
+from napari_wsi_mil.gui.live import host
+from napari_wsi_mil.gui.slide_panel import SlidePanel
+from napari_wsi_mil.sample import sample_path
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+WIDTH_PX, HEIGHT_PX = 1800, 1100
+RUN_LIMIT_S, DRAW_LIMIT_S, REST_S = 1800.0, 60.0, 0.5
+
+
+@dataclass(frozen=True)
+class Window:
+    """A napari window with both panels docked at the right."""
+
+    viewer: napari.Viewer
+    slide: SlidePanel
+    attention: AttentionPanel
+    _docks: tuple[Any, Any]
+
+    def bring_forward(self, panel: SlidePanel | AttentionPanel) -> None:
+        """Show this panel's tab."""
+        self._docks[panel is self.attention].raise_()
+
+
+def open_window(paths: Sequence[str | os.PathLike[str]] = ()) -> Window:
+    """Show slides in a window with both panels, Slide in front; raises SlideError before anything is shown."""
+    layers = reader.read_slides(list(paths)) if paths else []
+    viewer = napari.Viewer(title="napari · WSI MIL", show_welcome_screen=False)
+    screen = QApplication.primaryScreen().availableGeometry()
+    viewer.window.resize(min(WIDTH_PX, screen.width()), min(HEIGHT_PX, screen.height()))
+    host(viewer)
+    slide, attention = SlidePanel(viewer), AttentionPanel(viewer)
+    front = viewer.window.add_dock_widget(slide, name="Slide", area="right")
+    back = viewer.window.add_dock_widget(attention, name="Attention", area="right", tabify=True)
+    window = Window(viewer, slide, attention, (front, back))
+    window.bring_forward(slide)
+    for data, settings, _ in layers:
+        viewer.add_image(data, **settings)
+    return window
+
+
+def view(paths: Sequence[str | os.PathLike[str]]) -> None:
+    """Open slides and return when the window is closed."""
+    open_window(paths)
+    napari.run()
+
+
+def demo(*, headless: bool = False, screenshot: Path | None = None) -> None:
+    """Open the sample slide and run attention on it; returns when the window is closed, once done if `headless`.
+
+    `screenshot` keeps a picture of the window with the run done. Raises ModelError if the run ends in an error.
+    """
+    window = open_window([sample_path()])
+    window.bring_forward(window.attention)
+    if headless or screenshot is not None:
+        run_and_wait(window)
+    else:
+        QTimer.singleShot(500, window.attention.run.button.click)
+    if screenshot is not None:
+        save_picture(window.viewer, screenshot)
+    if headless:
+        window.viewer.close()
+    else:
+        napari.run()
+
+
+def run_and_wait(window: Window) -> None:
+    """Press Run and return when the result is shown, gallery included; raises ModelError if it ends otherwise."""
+    attention = window.attention
+    attention.run.button.click()
+    wait_until(lambda: not attention.run.running, RUN_LIMIT_S)
+    if attention.result.layer is None:
+        raise ModelError(attention.run.notice.text or "The run did not end in time; run it from the panel.")
+    wait_until(lambda: bool(attention.result.gallery.rows), DRAW_LIMIT_S)
+
+
+def save_picture(viewer: napari.Viewer, path: str | os.PathLike[str]) -> None:
+    """Write the whole window as PNG once every layer shows its pixels and notifications are gone."""
+    wait_until(lambda: all(layer.loaded for layer in viewer.layers), DRAW_LIMIT_S)
+    wait_until(lambda: False, REST_S)
+    viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+
+
+def wait_until(met: Callable[[], bool], limit_s: float) -> bool:
+    """Let the window live until `met` is true or the time is over; return whether it is."""
+    limit = QDeadlineTimer(round(1000 * limit_s))
+    loop, timer = QEventLoop(), QTimer()
+    timer.timeout.connect(lambda: loop.quit() if met() or limit.hasExpired() else None)
+    timer.start(20)
+    loop.exec()
+    timer.stop()
+    return met()

@@ -18,8 +18,8 @@ check() {
   fi
 }
 
-check style "$bin/ruff" check .
-check format "$bin/ruff" format --check .
+check style "$bin/ruff" check --output-format concise .
+check format "$bin/ruff" format --check --output-format concise .
 check types "$bin/mypy"
 check imports "$bin/lint-imports" --no-cache
 if [[ ${1:-all} != lint ]]; then

@@ -63,7 +63,7 @@ def write_region(path: str, cut: Cut, out: Path) -> None:
     check_output_file(out, suffix=".png", inputs=(path,))
     with open_slide(path) as slide:
         pixels = read_cut(slide, cut)
-    image = _image(pixels, name=path)
+    image = _image(pixels, name=out.name)
     with written(out) as partial:
         image.save(partial, format="PNG")
 

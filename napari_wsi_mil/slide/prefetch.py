@@ -76,7 +76,10 @@ class Prefetcher:
         reader, budget = self._reader, self._reader.cache.budget_bytes * RING_SHARE
         wanted = (spot for spot in self._wanted(view) if not reader.holds(*spot, view[2]))
         while not self._stop and self._stamp == stamp and budget > 0:
-            batch = [decode_pool().submit(reader.block, *spot, view[2]) for spot in islice(wanted, cores())]
+            try:
+                batch = [decode_pool().submit(reader.block, *spot, view[2]) for spot in islice(wanted, cores())]
+            except RuntimeError:  # the interpreter is going down and took its thread pools with it
+                return
             if not batch:
                 return
             try:

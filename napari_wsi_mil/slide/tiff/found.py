@@ -40,6 +40,8 @@ class Found:
     n_t: int = 1
     z_step_um: float | None = None
     t_step_s: float | None = None
+    origin_yx0: tuple[int, int] = (0, 0)
+    """Where the pyramid's first pixel lies on the glass, where the file says so."""
     white_gaps: bool = False
     """Tiles that are not stored are glass in this format."""
     tiles_overlap: bool = False

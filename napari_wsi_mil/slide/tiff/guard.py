@@ -21,6 +21,7 @@ MAX_TEXT_BYTES = 2**28
 MAX_NUMBERS = 2**24
 NDPI_FORMAT = 65420
 SUB_IFDS = 330
+LAYOUT = frozenset({256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 322, 323, 324, 325})
 NEEDED = frozenset({256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 322, 323, 324, 325, SUB_IFDS, 339, 347})
 TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
@@ -52,9 +53,9 @@ def check_directories(read: ByteReader, size: int, name: str) -> bool:
     Raises SlideDamaged for directories that loop, lie outside the file or list more than the file can hold.
     """
     kind, offset = _header(read, name)
-    if not kind.big and offset + 2 <= size and NDPI_FORMAT in _codes(read, kind, offset):
-        kind = _Kind(kind.order, big=False, ndpi=True)
-        offset = _number(read(4, 8), kind.order) if size >= 2**32 else offset
+    wide = _number(read(4, 8), kind.order)
+    if not kind.big and wide + 2 <= size and NDPI_FORMAT in _codes(read, kind, wide):
+        kind, offset = _Kind(kind.order, big=False, ndpi=True), wide
     chain, below = set[int](), list[int]()
     while offset:
         if offset in chain:
@@ -119,12 +120,23 @@ def _directory(read: ByteReader, kind: _Kind, offset: int, size: int, name: str)
     pointers = [_number(following, kind.order) if len(following) == kind.next_bytes else 0]
     if kind.ndpi and size < 2**32:
         pointers = [p & 0xFFFFFFFF for p in pointers]
+    _check_twins(table[:length], kind, name, where)
     high = table[length + kind.next_bytes :]
     for i in range(count):
         entry = table[i * kind.entry_bytes : (i + 1) * kind.entry_bytes]
         upper = _number(high[4 * i : 4 * i + 4], kind.order) if kind.ndpi and size >= 2**32 else 0
         pointers += _entry(read, kind, entry, upper, size, name)
     return pointers
+
+
+def _check_twins(table: bytes, kind: _Kind, name: str, where: str) -> None:
+    """Refuse two different values of a tag that decides how pixels are laid out; parsers pick either."""
+    seen: dict[int, bytes] = {}
+    for i in range(0, len(table), kind.entry_bytes):
+        entry = table[i : i + kind.entry_bytes]
+        code = _number(entry[:2], kind.order)
+        if code in LAYOUT and seen.setdefault(code, entry) != entry:
+            _fail(name, f"{where} holds tag {code} twice with different values")
 
 
 def _entry(read: ByteReader, kind: _Kind, entry: bytes, upper: int, size: int, name: str) -> list[int]:

@@ -67,6 +67,8 @@ def _pyramid(image: Element, pages: list[TiffPage], name: str) -> Found:
     if all(view) and all(size):
         x_um, y_um = ((v or 0) / NM_PER_UM / s for v, s in zip(view, size, strict=True))
         found.claims.append(Claim("SCN view size", (y_um, x_um)))
+        x_nm, y_nm = (number(v) or 0.0 for v in _view(image, "offset"))
+        found.origin_yx0 = round(y_nm / NM_PER_UM / y_um), round(x_nm / NM_PER_UM / x_um)
     return found
 
 

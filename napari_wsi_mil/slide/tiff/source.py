@@ -65,7 +65,7 @@ class TiffSource(PixelSource):
             fingerprint=self._identity(levels), channels=channels, n_z=found.n_z, n_t=found.n_t,
             z_step_um=found.z_step_um, t_step_s=found.t_step_s, pixel_size=judge(found.claims, found.objective),
             objective=found.objective, associated=tuple(found.associated), icc_profile=_icc(found),
-            properties=found.properties,
+            origin_yx0=found.origin_yx0, properties=found.properties,
         )  # fmt: skip
 
     def _level_images(self, found: Found) -> list[dict[Plane, PageImage]]:

@@ -1,0 +1,94 @@
+"""OME-TIFF: axes, SubIFDs, channels, units; ImageJ stacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_wsi_mil.slide import Channel, Plane, open_slide
+
+from .made import assert_levels
+from .vendor_files import marked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_channels_z_t_in_subifds(tmp_path: Path) -> None:
+    n_t, n_z, n_c = 2, 3, 2
+    full = np.stack([marked((128, 160), 1, "uint16", i) for i in range(n_t * n_z * n_c)]).reshape(
+        n_t, n_z, n_c, 128, 160
+    )
+    half = full[..., ::2, ::2]
+    meta = {
+        "axes": "TZCYX", "PhysicalSizeX": 325.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.000325, "PhysicalSizeYUnit": "mm",
+        "PhysicalSizeZ": 2.0, "PhysicalSizeZUnit": "µm", "TimeIncrement": 500.0, "TimeIncrementUnit": "ms",
+        "Channel": {"Name": ["DAPI", "GFP"], "Color": [65535, 16711935]},
+    }  # fmt: skip
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tif:
+        tif.write(full, photometric="minisblack", tile=(64, 64), subifds=1, metadata=meta, compression="zlib")
+        tif.write(half, photometric="minisblack", tile=(64, 64), subfiletype=1, metadata=None, compression="zlib")
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert (slide.meta.n_t, slide.meta.n_z, slide.meta.z_step_um, slide.meta.t_step_s) == (2, 3, 2.0, 0.5)
+        assert slide.meta.channels == (Channel("DAPI", (0.0, 0.0, 1.0)), Channel("GFP", (0.0, 1.0, 0.0)))
+        assert slide.mpp_yx == pytest.approx((0.325, 0.325))
+        assert slide.pyramid(channel=1)[0].shape == (2, 3, 128, 160)
+        for t, z, c in np.ndindex(n_t, n_z, n_c):
+            assert_levels(slide, [full[t, z, c], half[t, z, c]], Plane(z=z, t=t, c=c))
+
+
+def test_colour_image_with_label_beside_it(tmp_path: Path) -> None:
+    image, half, label = marked((128, 160)), marked((64, 80)), marked((90, 60))
+    with tifffile.TiffWriter(tmp_path / "wrong.svs", ome=True) as tif:
+        tif.write(label, photometric="rgb", metadata={"axes": "YXS", "Name": "label image"})
+        tif.write(image, photometric="rgb", tile=(64, 64), subifds=1, metadata={"axes": "YXS", "Name": "slide"})
+        tif.write(half, photometric="rgb", tile=(64, 64), subfiletype=1, metadata=None)
+    with open_slide(tmp_path / "wrong.svs") as slide:
+        assert (slide.meta.vendor, slide.meta.samples, slide.meta.channels) == ("ome", 3, ())
+        assert_levels(slide, [image, half])
+        np.testing.assert_array_equal(slide.read_associated("label"), label)
+        assert slide.mpp is None
+
+
+def test_planar_colour(tmp_path: Path) -> None:
+    image = marked((128, 160))
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif",
+        np.moveaxis(image, -1, 0),
+        photometric="rgb",
+        planarconfig="separate",
+        tile=(64, 64),
+        metadata={"axes": "SYX"},
+    )
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert_levels(slide, [image])
+
+
+def test_channels_interleaved_in_one_page(tmp_path: Path) -> None:
+    image = marked((128, 160), 5)
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", image, photometric="minisblack", planarconfig="contig", metadata={"axes": "YXS"}
+    )
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert len(slide.meta.channels) == 5
+        for c in range(5):
+            assert_levels(slide, [image[..., c]], Plane(c=c))
+
+
+def test_imagej_hyperstack(tmp_path: Path) -> None:
+    stack = np.stack([marked((60, 70), 1, "uint16", i) for i in range(6)]).reshape(3, 2, 60, 70)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        stack,
+        imagej=True,
+        resolution=(2.0, 4.0),
+        metadata={"axes": "ZCYX", "unit": "um", "spacing": 1.5},
+    )
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert (slide.meta.n_z, len(slide.meta.channels), slide.meta.z_step_um) == (3, 2, 1.5)
+        assert slide.pixel_size.yx_um == (0.25, 0.5)
+        for z, c in np.ndindex(3, 2):
+            assert_levels(slide, [stack[z, c]], Plane(z=z, c=c))

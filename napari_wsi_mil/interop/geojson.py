@@ -74,7 +74,7 @@ def _features(content: Any, path: Path | str) -> list[Any]:
 
 def _annotation(feature: Mapping[str, Any]) -> Annotation:
     geometry = shape(feature["geometry"])
-    if not shapely.is_valid(geometry) and geometry.area:
+    if geometry.geom_type.endswith("Polygon") and not shapely.is_valid(geometry):
         geometry = shapely.make_valid(geometry)
     properties = dict(feature.get("properties") or {})
     label = properties.pop("classification", None) or {}

@@ -20,9 +20,10 @@ def show(bench, slide):
     grid = cover(slide, mpp=1.0, tile_px=128)
     grid = grid.take(~((grid.cells == (2, 3)).all(1)))
     raw = np.where(grid.cells[:, 1] < 4, 0.0, 1.0).astype(np.float32)
+    head, encoder = ModelRef("h", "1"), ModelRef("e", "2")
     result = Attention(
-        slide_path=slide.path, slide_mpp_yx=slide.mpp_yx, grid=grid, head=ModelRef("h", "1"),
-        encoder=ModelRef("e", "2"), title="t", class_names=("a", "b"), logits=np.zeros(2, np.float32), raw=raw[None], device="CPU",
+        slide_path=slide.path, slide_mpp_yx=slide.mpp_yx, grid=grid, head=head, encoder=encoder, title="t",
+        class_names=("a", "b"), logits=np.zeros(2, np.float32), raw=raw[None], device="CPU",
     )  # fmt: skip
     data, options, _ = attention_layer(result, slide=slide, opacity=1.0, colormap="gray", normalise="minmax")
     return bench.viewer.add_image(data, **options)

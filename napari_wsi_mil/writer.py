@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 def write_shapes(path: str | Path, data: Any, attributes: Mapping[str, Any]) -> list[str]:
     """Write one feature per closed shape, holes cut out; return the path.
 
-    `attributes` are those of napari's layer. Coordinates become level-0 pixels of the slide in `metadata`; a layer of no
-    slide is written in its own data coordinates. Raises BadRequest without a closed shape, StoreError.
+    `attributes` are those of napari's layer. Coordinates become level-0 pixels of the slide in `metadata`; a layer
+    of no slide is written in its own data coordinates. Raises BadRequest without a closed shape, StoreError.
     """
     meta = attributes.get("metadata", {})
     features = attributes.get("features")
     parts = None if features is None or "part" not in features else [str(v) for v in features["part"]]
     scale, shift = _to_level0(attributes)
     outlines = [np.asarray(shape)[:, -2:] * scale + shift for shape in data]
-    found = shapes_polygons(outlines, parts, kinds=[str(kind) for kind in attributes.get("shape_type", [])] or None)
+    kinds = attributes.get("shape_type", "polygon")
+    each = [kinds] * len(outlines) if isinstance(kinds, str) else [str(kind) for kind in kinds]
+    found = shapes_polygons(outlines, parts, kinds=each)
     if not found:
         message = (
             f"{attributes.get('name', 'the layer')}: expected closed shapes, got none; draw a polygon or rectangle."

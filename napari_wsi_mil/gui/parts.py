@@ -109,6 +109,11 @@ class Notice(QFrame):
         """The sentence shown now, empty when hidden."""
         return self._text.text()
 
+    @property
+    def details(self) -> str:
+        """The report that unfolds, empty where there is none."""
+        return self._report.text()
+
     def say(self, text: str, *, kind: Kind, look: Look, details: str = "") -> None:
         """Show a sentence; an empty one hides the notice."""
         colour = {"info": look.accent, "warning": look.warning, "error": look.error}[kind]

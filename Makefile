@@ -30,9 +30,9 @@ lint: .venv/ready  ## style, format, types and import rules only
 pictures: .venv/ready  ## make pictures SLIDES="a.svs b.svs" [MPP=0.5]: window and heatmap of any slides into pictures/
 	@$(WINDOW) $(PY) tools/pictures.py --out pictures $(if $(MPP),--mpp $(MPP)) $(SLIDES)
 
-bench: .venv/ready  ## speed side by side with napari-wsi and OpenSlide
-	@$(WINDOW) $(PY) -m benchmarks $(ARGS)
+bench: .venv/ready  ## make bench SLIDES="a.svs b.svs": speed side by side with napari-wsi and OpenSlide
+	@tools/bench.sh $(SLIDES)
 
 clean:  ## remove what the commands made, the virtual environment too
-	rm -rf .venv build dist pictures demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench-peer build dist pictures demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

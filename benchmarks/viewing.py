@@ -64,7 +64,9 @@ def table(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     for scene in mine:
         a, b = mine[scene], other[scene]
         cells = [f"{x:.0f} / {y:.0f} ms | {x / y:.2f}" for x, y in zip(a[:3], b[:3], strict=True)]
-        rows.append(f"| {scene} | {' | '.join(cells)} | {a[3]:.0f} / {b[3]:.0f} ms | {a[3] / ours['bare_s'] / 1e3:.1f} |")
+        rows.append(
+            f"| {scene} | {' | '.join(cells)} | {a[3]:.0f} / {b[3]:.0f} ms | {a[3] / ours['bare_s'] / 1e3:.1f} |"
+        )
     return head + "\n".join(rows)
 
 

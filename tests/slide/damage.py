@@ -71,7 +71,9 @@ def cut(share: float = 1.0, extra: int = 0) -> Callable[[Path], None]:
 VARIANTS: list[Variant] = []
 
 
-def add(base: str, want: Want, *, mpp: float | Literal["flagged", "any"] = "any", blank: bool = False, **kinds: Any) -> None:
+def add(
+    base: str, want: Want, *, mpp: float | Literal["flagged", "any"] = "any", blank: bool = False, **kinds: Any
+) -> None:
     """Note variants of one base that share an expectation; the keyword is the name."""
     for name, spoil in kinds.items():
         VARIANTS.append(Variant(f"{base}-{name}", base, spoil, want, mpp=mpp, blank=blank))

@@ -70,7 +70,12 @@ add(
     ends_early=on_bytes(lambda b: b[: len(b) // 2] + b"\xff\xd9"),
 )  # fmt: skip
 add("png", "right", named_svs=lambda path: path.rename(path.with_suffix(".svs")))
-add("svs", "right", named_png=lambda path: path.rename(path.with_suffix(".png")), named_nothing=lambda path: path.rename(path.with_name("slide")))
+add(
+    "svs",
+    "right",
+    named_png=lambda path: path.rename(path.with_suffix(".png")),
+    named_nothing=lambda path: path.rename(path.with_name("slide")),
+)
 
 # -- OME-Zarr -----------------------------------------------------------------------------------
 
@@ -88,7 +93,9 @@ def in_json(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
 
 def chunk_file(path: Path, level: int = 0) -> Path:
     """Return the chunk in the middle of a level."""
-    files = sorted(p for p in (path / str(level)).rglob("*") if p.is_file() and not p.name.startswith((".z", "zarr.json")))
+    files = sorted(
+        p for p in (path / str(level)).rglob("*") if p.is_file() and not p.name.startswith((".z", "zarr.json"))
+    )
     return files[len(files) // 2]
 
 
@@ -109,7 +116,11 @@ def _scales(content: Any) -> Any:
 def _both(**common: tuple[str, Any]) -> None:
     """Note a variant for 0.4 and 0.5; the files are named as in 0.5 (`zarr.json`), `attrs` or `array` of level 0."""
     for name, (which, change) in common.items():
-        add("zarr04", "refused", **{name: in_json({"attrs": ".zattrs", "array": "0/.zarray", "group": ".zgroup"}[which], change)})
+        add(
+            "zarr04",
+            "refused",
+            **{name: in_json({"attrs": ".zattrs", "array": "0/.zarray", "group": ".zgroup"}[which], change)},
+        )
         if which != "group":
             add("zarr05", "refused", **{name: in_json({"attrs": "zarr.json", "array": "0/zarr.json"}[which], change)})
 
@@ -158,10 +169,20 @@ for _base in ("zarr04", "zarr05"):
     _level = ".zarray" if _base == "zarr04" else "zarr.json"
     _attrs = ".zattrs" if _base == "zarr04" else "zarr.json"
     add(_base, "safe", blank=True, chunk_missing=lambda path: chunk_file(path).unlink())
-    add(_base, "safe", blank=True, level_0_chunks_missing=lambda path: [shutil.rmtree(p) for p in (path / "0").iterdir() if p.is_dir()] and None)
+    add(
+        _base,
+        "safe",
+        blank=True,
+        level_0_chunks_missing=lambda path: [shutil.rmtree(p) for p in (path / "0").iterdir() if p.is_dir()] and None,
+    )
     add(_base, "refused", chunk_empty=on_chunk(lambda b: b""), chunk_half=on_chunk(lambda b: b[: len(b) // 2]))
     add(_base, "refused", chunk_is_text=on_chunk(lambda b: b"no chunk " * 40))
-    add(_base, "safe", level_2_missing=lambda path: shutil.rmtree(path / "2"), level_1_missing=lambda path: shutil.rmtree(path / "1"))
+    add(
+        _base,
+        "safe",
+        level_2_missing=lambda path: shutil.rmtree(path / "2"),
+        level_1_missing=lambda path: shutil.rmtree(path / "1"),
+    )
     add(_base, "refused", level_0_missing=lambda path: shutil.rmtree(path / "0"))
     add(_base, "refused", json_cut=lambda path, n=_attrs: (path / n).write_text((path / n).read_text()[:200]) and None)
     add(_base, "refused", array_json_empty=lambda path, n=_level: (path / "0" / n).write_text("") and None)
@@ -211,7 +232,14 @@ def _instead(data: bytes) -> Callable[[Path], None]:
 
 
 if os.name == "posix":
-    add("svs", "refused", is_pipe=_pipe, is_socket=_socket, is_link_loop=_link_loop, is_device=lambda path: type(path)("/dev/zero"))
+    add(
+        "svs",
+        "refused",
+        is_pipe=_pipe,
+        is_socket=_socket,
+        is_link_loop=_link_loop,
+        is_device=lambda path: type(path)("/dev/zero"),
+    )
     if os.geteuid() != 0:  # root reads everything
         add("svs", "refused", is_locked=_locked)
 add("svs", "refused", is_folder=_folder, is_gone=lambda path: path.unlink())

@@ -64,13 +64,24 @@ def svs(path: Path) -> None:
     with tifffile.TiffWriter(path) as tif:
         _jpeg_page(tif, image, SVS_TEXT)
         small = smaller(image, 4)
-        tif.write(small, photometric="rgb", rowsperstrip=16, description="Aperio Image Library v11.2.1\r\n400x320 -> 100x80 - ", metadata=None)
+        tif.write(
+            small,
+            photometric="rgb",
+            rowsperstrip=16,
+            description="Aperio Image Library v11.2.1\r\n400x320 -> 100x80 - ",
+            metadata=None,
+        )
         for times in (2, 4):
-            _jpeg_page(tif, smaller(image, times), SVS_TEXT.split("|")[0] + f" -> {400 // times}x{320 // times} JPEG/RGB Q=90")
+            _jpeg_page(
+                tif, smaller(image, times), SVS_TEXT.split("|")[0] + f" -> {400 // times}x{320 // times} JPEG/RGB Q=90"
+            )
 
 
 def _jpeg_page(tif: tifffile.TiffWriter, image: np.ndarray[Any, Any], text: str) -> None:
-    coded = [split_jpeg(imagecodecs.jpeg8_encode(t, level=90, colorspace="RGB", outcolorspace="YCBCR", subsampling="422")) for t in _tiles(image)]
+    coded = [
+        split_jpeg(imagecodecs.jpeg8_encode(t, level=90, colorspace="RGB", outcolorspace="YCBCR", subsampling="422"))
+        for t in _tiles(image)
+    ]
     tif.write(
         (part[1] for part in coded), shape=image.shape, dtype=image.dtype, tile=(TILE, TILE), photometric="ycbcr", subsampling=(2, 1),
         compression="jpeg", description=text, metadata=None, extratags=[(347, 7, None, coded[0][0], True)],
@@ -83,7 +94,13 @@ def ome(path: Path) -> None:
     image = tissue()
     with tifffile.TiffWriter(path, ome=True) as tif:
         common: dict[str, Any] = {"photometric": "rgb", "tile": (TILE, TILE), "compression": "zlib"}
-        meta = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
+        meta = {
+            "axes": "YXS",
+            "PhysicalSizeX": 0.5,
+            "PhysicalSizeXUnit": "µm",
+            "PhysicalSizeY": 0.5,
+            "PhysicalSizeYUnit": "µm",
+        }
         tif.write(image, subifds=2, metadata=meta, **common)
         for times in (2, 4):
             tif.write(smaller(image, times), subfiletype=1, metadata=None, **common)
@@ -132,12 +149,16 @@ def _ome_zarr(path: Path, version: int) -> None:
     for i, times in enumerate((1, 2, 4)):
         image = np.moveaxis(smaller(tissue(), times), -1, 0)
         keys = {"chunk_key_encoding": {"name": "v2", "separator": "/"}} if version == 2 else {}
-        array = root.create_array(str(i), shape=image.shape, chunks=(3, TILE, TILE), dtype="uint8", fill_value=0, **keys)
+        array = root.create_array(
+            str(i), shape=image.shape, chunks=(3, TILE, TILE), dtype="uint8", fill_value=0, **keys
+        )
         array[:] = image
         scale = [1.0, 0.5 * times, 0.5 * times]
         sets.append({"path": str(i), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
     axes = [{"name": "c", "type": "channel"}] + [{"name": n, "type": "space", "unit": "micrometer"} for n in "yx"]
-    channels = [{"label": n, "color": c, "active": True} for n, c in (("r", "FF0000"), ("g", "00FF00"), ("b", "0000FF"))]
+    channels = [
+        {"label": n, "color": c, "active": True} for n, c in (("r", "FF0000"), ("g", "00FF00"), ("b", "0000FF"))
+    ]
     scales = [{"version": "0.4" if version == 2 else "0.5", "name": "made", "axes": axes, "datasets": sets}]
     omero = {"channels": channels, "rdefs": {"model": "color"}}
     if version == 2:

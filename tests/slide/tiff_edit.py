@@ -52,7 +52,9 @@ class TiffEdit:
             if self._get("H", at) == tag:
                 kind, count = self._get("H", at + 2), self._get(self._word, at + 4)
                 value_at = at + 4 + room
-                return Entry(at, kind, count, value_at if SIZES[kind] * count <= room else self._get(self._word, value_at))
+                return Entry(
+                    at, kind, count, value_at if SIZES[kind] * count <= room else self._get(self._word, value_at)
+                )
         raise KeyError(tag)
 
     def value(self, tag: int, index: int = 0, page: int = 0) -> int:

@@ -100,8 +100,14 @@ class Bench:
 
     def canvas(self) -> np.ndarray:
         """Return the canvas as (h, w, 3) uint8."""
-        self.settle()
-        return self.viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+        before = None
+        while True:
+            # drawing finds out what else is needed: only a picture that stays is a finished one
+            self.settle()
+            picture = self.viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+            if before is not None and np.array_equal(before, picture):
+                return picture
+            before = picture
 
     def at(self, picture: np.ndarray, y: float, x: float) -> tuple[int, ...]:
         """Return the colour at a share of the canvas' height and width."""
@@ -110,8 +116,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(viewer, qtbot):
-    """Return the shown viewer with its helper."""
+def bench(viewer, qtbot, opened):
+    """Return the shown viewer with its helper; asks for `opened` so that it is torn down before that is closed."""
     bench = Bench(viewer, qtbot)
     yield bench
     # a slice still on its way to the window's thread would keep the closed viewer alive

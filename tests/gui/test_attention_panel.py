@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("qtpy")
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_wsi_mil.errors import NoTissue
@@ -168,17 +168,9 @@ def test_controls_change_the_layer_without_another_run(bench, panel, model) -> N
     heat.normalise.activated.emit(0)
     assert np.nanmin(layer.data) == 0.0
     assert np.nanmax(layer.data) == 1.0
-    QTest.mouseClick(
-        heat.visible, Qt.MouseButton.LeftButton, pos=heat.visible.rect().topLeft() + heat_box(heat.visible)
-    )
+    QTest.mouseClick(heat.visible, Qt.MouseButton.LeftButton, pos=QPoint(10, heat.visible.height() // 2))
     assert not layer.visible
     assert len(model.asked) == 1
-
-
-def heat_box(box):
-    from qtpy.QtCore import QPoint
-
-    return QPoint(10, box.height() // 2)
 
 
 def test_a_click_in_the_gallery_flies_to_the_tile_and_outlines_it(bench, panel) -> None:

@@ -71,7 +71,7 @@ def test_removing_the_last_layer_closes_the_slide_and_frees_it(bench, quarters, 
     qtbot.waitUntil(lambda: slide.closed, timeout=5000)
     owner = slide._owner
     assert not [key for key in cache._blocks if key[0] == owner]
-    del layer, slide
+    layer = slide = None
 
     def freed() -> bool:
         gc.collect()

@@ -122,7 +122,7 @@ def attention_layer(
     *,
     slide: Slide | None = None,
     class_index: int | None = None,
-    normalise: Normalise = "percentile",
+    normalise: Normalise = "minmax",
     colormap: str = HEAT_COLORMAP,
     opacity: float = 0.5,
 ) -> LayerData:
@@ -155,7 +155,7 @@ def attention_layer(
 
 
 def heat(
-    result: Attention, *, class_index: int | None = None, normalise: Normalise = "percentile"
+    result: Attention, *, class_index: int | None = None, normalise: Normalise = "minmax"
 ) -> tuple[Raster, tuple[float, float]]:
     """Return the raster of an attention layer and its contrast limits; enough to redraw a layer with other settings."""
     scores, (low, high) = normalised(result.scores(class_index), normalise)

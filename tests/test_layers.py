@@ -242,7 +242,8 @@ def test_napari_takes_all_layers_and_places_them_alike(array_slide):
     assert made["slide"].extent.world[1] + 0.2 == pytest.approx([999 * 0.4 - 0.2] * 2)
     corners = made["tiles"].data_to_world(made["tiles"].data[0][0])
     assert corners == pytest.approx((199.8, 199.8))
-    assert heat.get_value((10, 10), world=True) == 1
-    assert np.isnan(heat.get_value((10, 290), world=True))
+    here, there = (tuple(np.rint(heat.world_to_data(at)).astype(int)) for at in ((10, 10), (10, 290)))
+    assert heat.data[here] == 1
+    assert np.isnan(heat.data[there])
     # NaN is drawn with no colour at all, whatever the colormap.
     assert heat.colormap.map(np.array([np.nan]))[0].tolist() == [0, 0, 0, 0]

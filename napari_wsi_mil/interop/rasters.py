@@ -50,7 +50,7 @@ def overlay_png(
     *,
     truth: Sequence[Annotation] = (),
     class_index: int | None = None,
-    normalise: Normalise = "percentile",
+    normalise: Normalise = "minmax",
     opacity: float = 0.5,
     width_px: int = 1600,
 ) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from napari_wsi_mil.results import Attention, FeatureBag, ModelRef
 from napari_wsi_mil.runs.embed import StoreChoice, embed
 from napari_wsi_mil.ticks import no_tick
 from napari_wsi_mil.tiles import cover, tissue_mask
+from napari_wsi_mil.tiles.tissue import DARK_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "sac-mil-tumour"
 FEW_TILES = 8
+DARK_NOTE = (
+    "The background is dark, as in fluorescence: models for stained tissue in bright light do not know such slides."
+)
 
 
 class Stage(StrEnum):
@@ -102,26 +106,26 @@ def attend(
     slide.require_mpp()
     choice = pick_device(device) if isinstance(device, str) else device
     watch = Watch(tick, say)
-    grid = _grid(slide, head, watch, mask=mask, region=region, min_tissue=min_tissue)
+    with watch.stage(Stage.TISSUE):
+        mask = tissue_mask(slide, tick=tick) if mask is None else mask
+        grid = _grid(slide, head, mask, region=region, min_tissue=min_tissue)
     with watch.stage(Stage.ENCODING):
         bag = embed(slide, grid, encoder, device=choice, store=store, batch=batch, tick=tick)
-    return classify(slide, bag, head, device=choice, watch=watch)
+    result = classify(slide, bag, head, device=choice, watch=watch)
+    return replace(result, notes=(DARK_NOTE, *result.notes)) if mask.method == DARK_FIELD else result
 
 
 def _grid(
     slide: Slide,
     head: ModelCard,
-    watch: Watch,
+    mask: TissueMask,
     *,
-    mask: TissueMask | None,
     region: Sequence[Polygon | MultiPolygon] | None,
     min_tissue: float,
 ) -> TileGrid:
     """Return the tiles to look at, at least one."""
-    with watch.stage(Stage.TISSUE):
-        found = tissue_mask(slide, tick=watch.tick) if mask is None else mask
-        found.require(slide.name)
-        grid = cover(slide, mpp=head.mpp, tile_px=head.tile_px, mask=found, min_tissue=min_tissue, region=region)
+    mask.require(slide.name)
+    grid = cover(slide, mpp=head.mpp, tile_px=head.tile_px, mask=mask, min_tissue=min_tissue, region=region)
     if not len(grid):
         where = "no tile" if region is None else "no tile of the region"
         message = (

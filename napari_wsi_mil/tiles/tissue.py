@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Bools = npt.NDArray[np.bool_]
 
+COLOUR, DARK_FIELD = "colour over glass", "brightness over dark field"
+
 ASSUMED_UM = 8.0
 """Side of a mask pixel of a slide without pixel size, for the sizes below; its true size is not known."""
 
@@ -120,7 +122,7 @@ def tissue_mask(
     mask = tidy((score > threshold) & ~pen, pixel_um=pixel_um, options=options) & ~pen
     mask = ndimage.binary_opening(mask) if pen.any() else mask
     parameters = {**asdict(options), "pixel_um": pixel_um, "threshold": threshold, "white": white.tolist()}
-    method = "brightness over dark field" if dark else "colour over glass"
+    method = DARK_FIELD if dark else COLOUR
     return TissueMask(mask, (downsample, downsample), slide.shape0_yx, method, parameters)
 
 

@@ -172,6 +172,8 @@ def test_answers_that_are_not_finite_are_refused(run, head_card, darkness):
 def test_doubts_are_noted(run, head_card, darkness):
     flat = classify(run.slide, bag(run.slide), head_card, model=lambda f, yx: darkness(f, 0 * yx))
     assert flat.notes == ("All tiles have nearly the same score: the map shows no preference.",)
+    dark = TissueMask(np.ones((40, 60), bool), (10.0, 10.0), (400, 600), "brightness over dark field")
+    assert run(mask=dark).notes[0].startswith("The background is dark, as in fluorescence")
     run.slide.set_mpp((0.5, 0.5))
     assert run().notes == ("The pixel size was entered by hand, not read from the file.",)
 

@@ -16,9 +16,9 @@ fi
 pip=(.venv/bin/python -m pip --disable-pip-version-check)
 torch=$(grep -E '^torch==' constraints.txt)
 echo "setup: installing $torch (the largest part, up to a few minutes)"
-"${pip[@]}" install --quiet --upgrade "pip>=25.1"
-"${pip[@]}" install --quiet ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -c constraints.txt "$torch"
+"${pip[@]}" install -qq --upgrade "pip>=25.1"
+"${pip[@]}" install -qq ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -c constraints.txt "$torch"
 echo "setup: installing napari-wsi-mil and the tools that test it"
-"${pip[@]}" install --quiet -c constraints.txt --group dev --editable .
+"${pip[@]}" install -qq -c constraints.txt --group dev --editable .
 touch .venv/ready
 echo "setup: ready"

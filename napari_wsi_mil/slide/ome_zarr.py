@@ -100,7 +100,7 @@ class ZarrSource(PixelSource):
         with self._gate:
             try:
                 pixels = self._cut(level, box, plane)
-                missing = self._rgb and not pixels.any() and self._lacks_chunk(level, box, plane)
+                missing = self._rgb and self._lacks_chunk(level, box, plane, pixels)
             except FAILURES as error:
                 message = (
                     f"{self.name}: level {level}, row {box.y}, column {box.x} cannot be read "
@@ -127,16 +127,28 @@ class ZarrSource(PixelSource):
         left = [a for a in axes if a in "cyx"]
         return np.ascontiguousarray(pixels.transpose([left.index(a) for a in "yxc"]))
 
-    def _lacks_chunk(self, level: int, box: Box, plane: Plane) -> bool:
-        """Whether the chunk under an all-black box is not stored: Zarr reads fill value, but tissue is not black."""
+    def _lacks_chunk(self, level: int, box: Box, plane: Plane, pixels: npt.NDArray[Any]) -> bool:
+        """Whether a chunk under an all-black part of the box is not stored: Zarr reads 0, but tissue is not black."""
         array, axes = self._arrays[level], self._image.axes
         if array.fill_value is not None and np.any(array.fill_value):
             return False
         chunks = array.shards or array.chunks
-        spot = {"y": box.y, "x": box.x, "z": plane.z, "t": plane.t}
-        key = array.metadata.encode_chunk_key(tuple(spot.get(a, 0) // c for a, c in zip(axes, chunks, strict=True)))
-        place = array.store_path / key
-        return not zarr.core.sync.sync(place.store.exists(place.path))
+        ch, cw = chunks[axes.index("y")], chunks[axes.index("x")]
+        for row in range(box.y // ch, -(-(box.y + box.h) // ch)):
+            for col in range(box.x // cw, -(-(box.x + box.w) // cw)):
+                y0, x0 = max(row * ch - box.y, 0), max(col * cw - box.x, 0)
+                part = pixels[y0 : (row + 1) * ch - box.y, x0 : (col + 1) * cw - box.x]
+                if not part.any() and not self._stored(array, {"y": row, "x": col, "z": plane.z, "t": plane.t}, chunks):
+                    return True
+        return False
+
+    def _stored(self, array: Any, spot: dict[str, int], chunks: tuple[int, ...]) -> bool:
+        """Whether the store holds a chunk; `spot` counts y and x in chunks, z and t in pixels, and c is its first."""
+        index = tuple(
+            spot.get(a, 0) // (c if a in "zt" else 1) for a, c in zip(self._image.axes, chunks, strict=True)
+        )
+        place = array.store_path / array.metadata.encode_chunk_key(index)
+        return bool(zarr.core.sync.sync(place.store.exists(place.path)))
 
     def close(self) -> None:
         if self._gate.close() and self._store is not None:

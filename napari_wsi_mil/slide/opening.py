@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,9 @@ def _by_content(text: str) -> PixelSource:
     try:
         if place.is_dir():
             return _folder(place)
+        if not stat.S_ISREG(place.stat().st_mode):  # opening a pipe would wait for ever
+            message = f"{place.name}: expected a file, got a pipe, socket or device; save the slide to a file first."
+            raise UnsupportedSlide(message)
         with place.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:

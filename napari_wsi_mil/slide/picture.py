@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_wsi_mil.errors import SlideClosed, SlideDamaged, SlideReadError, UnsupportedSlide
 from napari_wsi_mil.slide.fingerprint import file_parts, fingerprint, level_parts
+from napari_wsi_mil.slide.jpeg_check import is_whole, looks_odd
 from napari_wsi_mil.slide.pixel_size import INCH_UM, Claim, from_resolution, judge
 from napari_wsi_mil.slide.source import PixelSource
 from napari_wsi_mil.slide.spec import Box, Level, Plane, SourceMeta
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
 
-MAX_PIXELS = 150_000_000
+MAX_PIXELS = 100_000_000
 """A picture is decoded whole; beyond this it needs a pyramid."""
 EXIF_ORIENTATION = 274
 FAILURES = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, RuntimeError, MemoryError)
@@ -73,10 +75,18 @@ class PictureSource(PixelSource):
             with _opened(self._path, self.name) as picture:
                 shown = picture if picture.mode == self._mode else picture.convert(self._mode)
                 pixels = upright(np.asarray(shown), self._turn)
+            if self.meta.vendor == "jpeg":
+                self._check_jpeg(np.asarray(shown))
         except FAILURES as error:
             message = f"{self.name}: the picture cannot be decoded ({error}); copy the file again from its source."
             raise SlideReadError(message) from error
         return pixels.astype(self.meta.dtype, copy=False)
+
+    def _check_jpeg(self, stored: npt.NDArray[Any]) -> None:
+        coded = Path(self._path).read_bytes()
+        if looks_odd(coded, stored) and not is_whole(coded):
+            message = f"{self.name}: its JPEG data are broken, pixels are missing; copy the file again from its source."
+            raise SlideReadError(message)
 
     def close(self) -> None:
         with self._lock:

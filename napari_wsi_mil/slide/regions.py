@@ -81,12 +81,12 @@ def paste(pixels: npt.NDArray[Any] | None, inner: Box, box: Box, meta: SourceMet
     return out
 
 
-def as_rgb(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def as_rgb(pixels: npt.NDArray[Any], *, name: str = "image") -> npt.NDArray[np.uint8]:
     """Return (h, w, 3) uint8: grey is repeated, 16 bit scaled to 8, alpha laid over white."""
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     if pixels.dtype != np.uint8:
-        message = f"models need 8- or 16-bit pixels, got {pixels.dtype}; convert the slide first."
+        message = f"{name}: models need 8- or 16-bit pixels, got {pixels.dtype}; convert the slide first."
         raise BadRequest(message)
     if pixels.ndim == 2:
         return np.repeat(pixels[..., None], 3, -1)

@@ -144,7 +144,7 @@ class Slide:
             message = f"{self.name}: this needs a colour slide, got {len(self.meta.channels)} fluorescence channels."
             raise BadRequest(message)
         downsample = 1.0 if mpp is None else mpp / self.require_mpp()
-        return as_rgb(self.read_region(yx0, size_px, downsample=downsample))
+        return as_rgb(self.read_region(yx0, size_px, downsample=downsample), name=self.name)
 
     def read_associated(self, name: str) -> npt.NDArray[np.uint8]:
         """Return 'macro', 'thumbnail' or another associated image as (h, w, 3) uint8; BadRequest names those there."""

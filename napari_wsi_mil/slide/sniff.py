@@ -60,6 +60,8 @@ def looks_like_slide(path: str | os.PathLike[str]) -> bool:
     if place.is_dir():
         return is_zarr_folder(place) or any(p.suffix.lower() == ".dcm" for p in place.iterdir())
     try:
+        if not place.is_file():  # nor is a pipe, which would wait for ever
+            return False
         with place.open("rb") as file:
             kind = kind_of(file.read(HEAD_BYTES))
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,11 @@ class OpenSlideSource(PixelSource):
         self._path = path
         self.name = Path(path).name
         self._gate = Gate()
+        self._alone = threading.Lock()
         self._slide = handle if handle is not None else _opened(path, self.name)
         properties = dict(self._slide.properties)
         self._offsets, levels, origin = _levels(self._slide, properties)
+        self._factors = (1.0, *self._slide.level_downsamples[1:])
         self._white = _background(properties)
         objective = _positive(properties.get("openslide.objective-power"))
         self._associated = {NAMES.get(n.lower(), n): n for n in self._slide.associated_images}
@@ -55,7 +58,7 @@ class OpenSlideSource(PixelSource):
 
     def read(self, level: int, box: Box, plane: Plane) -> npt.NDArray[Any]:
         y, x = box.y + self._offsets[level][0], box.x + self._offsets[level][1]
-        factor = self._slide.level_downsamples[level] if level else 1.0
+        factor = self._factors[level]
         y_from, x_from = _clean_start(y, factor), _clean_start(x, factor)
         size = (x - x_from + box.w, y - y_from + box.h)
         corner = (round(x_from * factor), round(y_from * factor))
@@ -69,13 +72,21 @@ class OpenSlideSource(PixelSource):
             slide = self._slide
             try:
                 return np.asarray(slide.read_region(corner, level, size))
-            except OpenSlideError as error:
+            except OpenSlideError:
+                pass  # perhaps another thread's: after one error OpenSlide gives it as the answer to every read
+            with self._alone:
                 self._renew(slide)
-                message = (
-                    f"{self.name}: level {level}, row {box.y}, column {box.x} cannot be read ({error}); "
-                    "the file is damaged there, copy it again from its source."
-                )
-                raise SlideReadError(message) from error
+                slide = _opened(self._path, self.name)  # nobody else reads through this one
+                try:
+                    return np.asarray(slide.read_region(corner, level, size))
+                except OpenSlideError as error:
+                    message = (
+                        f"{self.name}: level {level}, row {box.y}, column {box.x} cannot be read ({error}); "
+                        "the file is damaged there, copy it again from its source."
+                    )
+                    raise SlideReadError(message) from error
+                finally:
+                    slide.close()
 
     def _renew(self, failed: Any) -> None:
         """Open the slide anew: after one error OpenSlide refuses everything, though the rest of the slide is whole."""

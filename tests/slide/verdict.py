@@ -64,7 +64,7 @@ def wrong(read: Read, truth: Sequence[Array] | None, *, blank: bool, off_by: int
     want = level[y : y + h, x : x + w]
     if read.kind == "rgb":
         want = _rgb(want)
-    got = read.pixels
+    got = read.pixels[(0,) * (read.pixels.ndim - want.ndim)]  # displayed levels lead with t and z
     if got.shape != want.shape:
         return f"shape is {got.shape}, not {want.shape}"
     far = np.abs(got.astype(np.float64) - want.astype(np.float64)) > off_by
@@ -79,4 +79,7 @@ def wrong(read: Read, truth: Sequence[Array] | None, *, blank: bool, off_by: int
 def _rgb(pixels: Array) -> Array:
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
+    if pixels.ndim == 3 and pixels.shape[-1] == 4:
+        alpha = pixels[..., 3:].astype(np.float64) / 255
+        return np.rint(pixels[..., :3] * alpha + 255 * (1 - alpha))
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, -1)

@@ -17,7 +17,8 @@ TAIL_BYTES = 1024
 def coded_size(compression: int, coded: bytes) -> tuple[int, int] | None:
     """Return (height, width) from the tile's own header; None where it has none we can read."""
     if compression in JPEG:
-        return _jpeg(coded)
+        frame = jpeg_frame(coded)
+        return None if frame is None else frame[1:]
     if compression in JPEG_2000:
         return _jpeg_2000(coded)
     if compression in PNG and len(coded) >= 24:
@@ -36,7 +37,8 @@ def jpeg_is_cut(coded: bytes, *, anywhere: bool = False) -> bool:
     return coded.rfind(b"\xff\xd9", 0 if anywhere else max(len(coded) - TAIL_BYTES, 0)) < 0
 
 
-def _jpeg(coded: bytes) -> tuple[int, int] | None:
+def jpeg_frame(coded: bytes) -> tuple[int, int, int] | None:
+    """Return (bits per sample, height, width) of a JPEG's frame; None where it comes after the pixels or not at all."""
     at = 2
     while at + 9 <= len(coded):
         if coded[at] != 0xFF:
@@ -46,8 +48,8 @@ def _jpeg(coded: bytes) -> tuple[int, int] | None:
             at += 1 if marker == 0xFF else 2
             continue
         if marker in _START_OF_FRAME:
-            h, w = struct.unpack(">HH", coded[at + 5 : at + 9])
-            return h, w
+            bits, h, w = struct.unpack(">BHH", coded[at + 4 : at + 9])
+            return bits, h, w
         if marker == 0xDA:
             return None
         at += 2 + int.from_bytes(coded[at + 2 : at + 4])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 APERIO_YCBCR = 33003
+PHOTOMETRIC = 262
 ALPHAS = (1, 2)
 PREMULTIPLIED = 1
 
@@ -41,6 +42,8 @@ def look_of(page: TiffPage, name: str) -> Look:
     """Return how to show a page; raises UnsupportedSlide for samples we cannot show rightly."""
     if page.dtype is None or page.dtype.kind not in "buif":
         _refuse(name, f"samples of {page.bitspersample} bit and format {int(page.sampleformat)}")
+    if page.samplesperpixel > 2 and PHOTOMETRIC not in page.tags:
+        _refuse(name, f"{page.samplesperpixel} samples of which the file does not say what they are")
     kind, stored, alphas = int(page.photometric), page.samplesperpixel, _alpha(page)
     if kind in (WHITE_IS_ZERO, BLACK_IS_ZERO):
         return _grey(page, alphas, name)

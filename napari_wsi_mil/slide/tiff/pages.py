@@ -9,8 +9,9 @@ import numpy as np
 from tifffile import TiffFileError
 
 from napari_wsi_mil.errors import SlideDamaged, SlideReadError
+from napari_wsi_mil.slide.jpeg_check import is_whole, looks_odd
 from napari_wsi_mil.slide.spec import Box
-from napari_wsi_mil.slide.tiff.coded import JPEG, JPEG_2000, OLD_JPEG, coded_size, jpeg_is_cut
+from napari_wsi_mil.slide.tiff.coded import JPEG, JPEG_2000, OLD_JPEG, coded_size, jpeg_frame, jpeg_is_cut
 from napari_wsi_mil.slide.tiff.looks import look_of
 from napari_wsi_mil.slide.tiff.orientation import stored_box, turned_yx, upright
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_TILE_BYTES = 2**30
 MAX_PIXELS = 2**40
+UNCOMPRESSED = 1
+PLAIN_BITS = (1, 8, 16, 32, 64)
+SLACK_BYTES = 2**20
 ORIENTATION = 274
 DECODER_FAILURES = (  # imagecodecs raises RuntimeError, tifffile and the stdlib the rest
     TiffFileError, RuntimeError, ValueError, TypeError, KeyError, IndexError, OSError, struct.error, OverflowError,
@@ -45,6 +49,7 @@ class PageImage:
         self._white_gaps = white_gaps
         if int(key.compression) in JPEG_2000:
             key.subsampling = (1, 1)  # the codec returns full planes; tifffile would refuse
+        self._coding = int(key.compression)
         self.look = look_of(key, name)
         self._turn = _orientation(key)
         self.shape_yx = turned_yx(self._stored_yx, self._turn)
@@ -113,10 +118,11 @@ class PageImage:
         offset, count = self._place(index, row, col)
         if count == 0:
             return self._gap(row, col)
+        inside = self._inside(row, col)
+        count = self._plausible(count, row, col, inside[0])
         coded = self._read(offset, count)
         if len(coded) < count:
             self._fail(row, col, f"expected {count} bytes at byte {offset}, got {len(coded)}")
-        inside = self._inside(row, col)
         self._check_header(coded, row, col, inside)
         try:
             decoded = self._key.decode(coded, index, jpegtables=self._tables, jpegheader=self._header)[0]
@@ -126,7 +132,22 @@ class PageImage:
         tile: Array = decoded[0]
         if tile.shape[0] < inside[0] or tile.shape[1] < inside[1] or tile.shape[2] != self._kept:
             self._fail(row, col, f"expected {inside[0]}x{inside[1]} px of {self._kept} samples, got {tile.shape}")
+        odd = self._coding in JPEG and self._coding != OLD_JPEG and looks_odd(coded, tile)
+        if odd and not is_whole(coded, self._tables, self._header):
+            self._fail(row, col, "its JPEG data are broken, pixels are missing")
         return tile
+
+    def _plausible(self, count: int, row: int, col: int, rows: int) -> int:
+        """Return how many bytes to read for a tile that is said to have `count`."""
+        (th, tw), bits = self._tile_yx, int(np.max(self._key.bitspersample))
+        whole = -(-tw * self._kept * bits // 8) * (th if self._key.is_tiled else rows)
+        if self._coding != UNCOMPRESSED:
+            if count > 2 * whole + SLACK_BYTES:
+                self._fail(row, col, f"its {count} bytes would be more than twice its pixels")
+            return count
+        if count < whole or (count > whole and bits not in PLAIN_BITS):
+            self._fail(row, col, f"expected {whole} bytes of {bits}-bit pixels, got {count}")
+        return whole
 
     def _place(self, index: int, row: int, col: int) -> tuple[int, int]:
         offsets, counts = self._page.dataoffsets, self._page.databytecounts
@@ -146,10 +167,13 @@ class PageImage:
 
     def _check_header(self, coded: bytes, row: int, col: int, inside: tuple[int, int]) -> None:
         """Refuse a tile whose own header names another size: it is a bomb, or pixels would land elsewhere."""
-        compression = int(self._key.compression)
+        compression = self._coding
+        frame = jpeg_frame(coded) if compression in JPEG and not self._header else None
+        if frame and frame[0] > 8 * self._key.dtype.itemsize:
+            self._fail(row, col, f"expected {self._key.bitspersample}-bit samples, its own header says {frame[0]}")
         if compression in JPEG and not self._header and jpeg_is_cut(coded, anywhere=compression == OLD_JPEG):
             self._fail(row, col, "its JPEG data ends too early")
-        size = None if self._header else coded_size(compression, coded)
+        size = frame[1:] if frame else None if self._header else coded_size(compression, coded)
         if size is None or 0 in size:
             return
         th, tw = self._tile_yx
@@ -184,10 +208,24 @@ def _checked_sizes(page: TiffPage | TiffFrame, name: str) -> tuple[tuple[int, in
         what = f"{key.imagedepth} images in one page"
     elif not len(page.dataoffsets) or not len(page.databytecounts):
         what = "no tiles"
+    elif key.is_tiled and len(page.dataoffsets) > (most := _tiles_needed(key, (h, w), tile)):
+        what = f"{len(page.dataoffsets)} tiles where {h}x{w} px need {most}"
+    elif int(key.compression) == UNCOMPRESSED and 0 < 2 * page.databytecounts[0] < _plain_bytes(key, tile):
+        what = f"uncompressed tiles in {page.databytecounts[0]} bytes where {_plain_bytes(key, tile)} are needed"
     if what:
         message = f"{name}: the TIFF structure is broken: it claims {what}; copy the file again from its source."
         raise SlideDamaged(message)
     return (h, w), (int(tile[0]), int(tile[1]))
+
+
+def _tiles_needed(key: TiffPage, shape_yx: tuple[int, int], tile_yx: tuple[int, int]) -> int:
+    planes = key.samplesperpixel if int(key.planarconfig) == 2 else 1
+    return -(-shape_yx[0] // tile_yx[0]) * -(-shape_yx[1] // tile_yx[1]) * planes
+
+
+def _plain_bytes(key: TiffPage, tile_yx: tuple[int, int]) -> int:
+    kept = 1 if int(key.planarconfig) == 2 else key.samplesperpixel
+    return -(-tile_yx[1] * kept * int(np.max(key.bitspersample)) // 8) * tile_yx[0]
 
 
 def _sample_bytes(key: TiffPage) -> int:

@@ -42,7 +42,7 @@ def encoder(
     painted: Annotated[list[Path] | None, typer.Option(help="Cohort of painted slides with truth; repeatable.")] = None,
     painted_test: Annotated[list[Path] | None, typer.Option(help="The same, for measuring only.")] = None,
     name: str = "wsi-mini",
-    epochs: int = 60,
+    epochs: int = 30,
     seed: Seed = 0,
 ) -> None:
     """Train the small tile encoder on labelled tiles."""

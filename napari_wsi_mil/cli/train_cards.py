@@ -51,7 +51,7 @@ class EncoderJob:
     painted: tuple[Path, ...] = ()
     painted_test: tuple[Path, ...] = ()
     name: str = "wsi-mini"
-    epochs: int = 60
+    epochs: int = 30
     seed: int = 0
 
 

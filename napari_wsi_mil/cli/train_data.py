@@ -129,7 +129,7 @@ def cohort_bags(
             grid = cover(slide, mpp=encoder.mpp, tile_px=encoder.tile_px, mask=mask)
             bag = embed(slide, grid, encoder, model=model, device="cpu", store=features)
         truth = _truth(entry, grid) > 0.5
-        bags.append(LabelledBag(entry.path.stem, bag.features, bag.yx_tiles, entry.label, truth))
+        bags.append(LabelledBag(entry.path.stem, np.array(bag.features), bag.yx_tiles, entry.label, truth))
     tick(len(entries), len(entries))
     return bags
 

@@ -58,7 +58,7 @@ class MiniEncoder(nn.Module):
     """
 
     def __init__(
-        self, *, widths: Sequence[int] = (32, 64, 128, 256), depths: Sequence[int] = (2, 2, 2), n_features: int = 512
+        self, *, widths: Sequence[int] = (24, 48, 96, 192), depths: Sequence[int] = (2, 2, 2), n_features: int = 512
     ) -> None:
         super().__init__()
         self.n_features = n_features

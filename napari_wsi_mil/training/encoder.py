@@ -31,10 +31,10 @@ STD = (0.20, 0.20, 0.20)
 class EncoderRecipe:
     """Everything that decides how the encoder is trained."""
 
-    widths: tuple[int, ...] = (32, 64, 128, 256)
+    widths: tuple[int, ...] = (24, 48, 96, 192)
     depths: tuple[int, ...] = (2, 2, 2)
     n_features: int = 512
-    epochs: int = 60
+    epochs: int = 30
     batch: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 0.05

@@ -20,7 +20,7 @@ def test_default_shape_and_size():
     model = build("mini-encoder").eval()
     with torch.inference_mode():
         assert model(torch.zeros(2, 3, 112, 112)).shape == (2, 512)
-    assert sum(p.numel() for p in model.parameters()) == 2_890_016
+    assert sum(p.numel() for p in model.parameters()) == 1_651_672
 
 
 def test_features_are_non_negative_float32(encoder):

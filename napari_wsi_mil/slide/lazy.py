@@ -52,7 +52,7 @@ class LevelArray:
         for axis in range(n + 1, -1, -1):  # from the back, so that dropped axes do not shift those before
             stack = _pick(stack, axis, index[axis], spans[axis][0])
         tail = index[n + 2 :]
-        return stack if all(i == slice(None) for i in tail) else stack[(..., *tail)]
+        return stack if all(i == slice(None) for i in tail) else np.asarray(stack[(..., *tail)])
 
 
 def _span(index: Any, size: int) -> tuple[int, int]:
@@ -69,13 +69,13 @@ def _span(index: Any, size: int) -> tuple[int, int]:
 
 def _pick(stack: np.ndarray[Any, Any], axis: int, index: Any, low: int) -> np.ndarray[Any, Any]:
     if isinstance(index, int | np.integer):
-        return stack.take(0, axis)
+        return np.asarray(stack.take(0, axis))
     if isinstance(index, slice):
         if index.step in (None, 1):
             return stack
         wanted = range(*index.indices(low + stack.shape[axis]))
-        return stack.take([i - low for i in wanted], axis)
-    return stack.take(np.asarray(index) - low, axis)
+        return np.asarray(stack.take([i - low for i in wanted], axis))
+    return np.asarray(stack.take(np.asarray(index) - low, axis))
 
 
 def as_dask(level: LevelArray, *, name: str) -> da.Array:

@@ -104,10 +104,23 @@ class RemoteBytes:
             )
             raise SlideNotFound(message) from error
         size = info.get("size")
-        if size is None or info.get("partial") is False:
+        if size is None or not self._serves_parts(info):
             message = f"{url}: its server does not serve parts of files; download the slide and open it from disk."
             raise UnsupportedSlide(message)
         self.size = int(size)
+
+    def _serves_parts(self, info: dict[str, Any]) -> bool:
+        """Whether a web server answers with the bytes asked for; one that does not would send gigabytes per tile."""
+        if info.get("partial") is False:
+            return False
+        if "http" not in (self._fs.protocol if not isinstance(self._fs.protocol, str) else (self._fs.protocol,)):
+            return True
+        try:
+            with self._fs.open(self._path, "rb", cache_type="none") as file:
+                file.seek(1)
+                return len(file.read(1)) == 1
+        except self._failures:
+            return False
 
     def __call__(self, offset: int, count: int) -> bytes:
         with self._gate:

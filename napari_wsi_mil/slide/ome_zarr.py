@@ -144,9 +144,7 @@ class ZarrSource(PixelSource):
 
     def _stored(self, array: Any, spot: dict[str, int], chunks: tuple[int, ...]) -> bool:
         """Whether the store holds a chunk; `spot` counts y and x in chunks, z and t in pixels, and c is its first."""
-        index = tuple(
-            spot.get(a, 0) // (c if a in "zt" else 1) for a, c in zip(self._image.axes, chunks, strict=True)
-        )
+        index = tuple(spot.get(a, 0) // (c if a in "zt" else 1) for a, c in zip(self._image.axes, chunks, strict=True))
         place = array.store_path / array.metadata.encode_chunk_key(index)
         return bool(zarr.core.sync.sync(place.store.exists(place.path)))
 

@@ -35,7 +35,7 @@ class OpenSlideSource(PixelSource):
         self._path = path
         self.name = Path(path).name
         self._gate = Gate()
-        self._alone = threading.Lock()
+        self._renewing = threading.Lock()
         self._slide = handle if handle is not None else _opened(path, self.name)
         properties = dict(self._slide.properties)
         self._offsets, levels, origin = _levels(self._slide, properties)
@@ -72,26 +72,35 @@ class OpenSlideSource(PixelSource):
             slide = self._slide
             try:
                 return np.asarray(slide.read_region(corner, level, size))
-            except OpenSlideError:
-                pass  # perhaps another thread's: after one error OpenSlide gives it as the answer to every read
-            with self._alone:
+            except OpenSlideError as error:
                 self._renew(slide)
-                slide = _opened(self._path, self.name)  # nobody else reads through this one
-                try:
-                    return np.asarray(slide.read_region(corner, level, size))
-                except OpenSlideError as error:
-                    message = (
-                        f"{self.name}: level {level}, row {box.y}, column {box.x} cannot be read ({error}); "
-                        "the file is damaged there, copy it again from its source."
-                    )
-                    raise SlideReadError(message) from error
-                finally:
-                    slide.close()
+                failure = error
+            try:
+                return self._alone(corner, level, size, failure)
+            except OpenSlideError as error:
+                message = (
+                    f"{self.name}: level {level}, row {box.y}, column {box.x} cannot be read ({error}); "
+                    "the file is damaged there, copy it again from its source."
+                )
+                raise SlideReadError(message) from error
+
+    def _alone(
+        self, corner: tuple[int, int], level: int, size: tuple[int, int], failure: Exception
+    ) -> npt.NDArray[np.uint8]:
+        """Read through a handle nobody else uses: one error is the answer to all reads of a handle."""
+        if not os.path.exists(self._path):
+            raise failure
+        slide = _opened(self._path, self.name)
+        try:
+            return np.asarray(slide.read_region(corner, level, size))
+        finally:
+            slide.close()
 
     def _renew(self, failed: Any) -> None:
         """Open the slide anew: after one error OpenSlide refuses everything, though the rest of the slide is whole."""
-        if self._slide is failed and os.path.exists(self._path):
-            self._slide = _opened(self._path, self.name)
+        with self._renewing:
+            if self._slide is failed and os.path.exists(self._path):
+                self._slide = _opened(self._path, self.name)
 
     def _on_background(self, rgba: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         alpha = rgba[..., 3:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import warnings
 from pathlib import Path
@@ -93,7 +94,17 @@ class PictureSource(PixelSource):
             self._closed, self._pixels = True, None
 
 
-def _opened(path: str, name: str) -> Image:
+def decoded_rgb(coded: bytes, name: str) -> npt.NDArray[np.uint8]:
+    """Return a small encoded picture as (h, w, 3) uint8; raises SlideReadError where it is broken."""
+    try:
+        with _opened(io.BytesIO(coded), name) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except FAILURES as error:
+        message = f"{name}: the picture cannot be decoded ({error}); copy the file again from its source."
+        raise SlideReadError(message) from error
+
+
+def _opened(path: str | io.BytesIO, name: str) -> Image:
     from PIL import Image
 
     try:

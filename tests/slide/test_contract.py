@@ -18,6 +18,7 @@ from napari_wsi_mil.slide.slide import Slide
 from . import good_files, vendor_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 BACKENDS = ("tifffile", "openslide", "zarr", "pillow")
@@ -33,10 +34,10 @@ def path(request: pytest.FixtureRequest, tmp_path: Path, shared: Path) -> Path:
 
 
 @pytest.fixture
-def slide(path: Path, request: pytest.FixtureRequest) -> Slide:
+def slide(path: Path) -> Iterator[Slide]:
     opened = open_slide(path)
-    request.addfinalizer(opened.close)
-    return opened
+    yield opened
+    opened.close()
 
 
 class TestContract:
@@ -125,7 +126,9 @@ class TestContract:
 def test_fingerprints_differ(tmp_path: Path) -> None:
     marks = set()
     for seed in range(3):
-        tifffile.imwrite(tmp_path / f"{seed}.tif", vendor_files.marked((300, 300), seed=seed), photometric="rgb", tile=(64, 64))
+        tifffile.imwrite(
+            tmp_path / f"{seed}.tif", vendor_files.marked((300, 300), seed=seed), photometric="rgb", tile=(64, 64)
+        )
         with open_slide(tmp_path / f"{seed}.tif") as slide:
             marks.add(slide.fingerprint)
     assert len(marks) == 3

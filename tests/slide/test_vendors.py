@@ -93,6 +93,8 @@ def test_philips_padding_and_unscanned_tiles(tmp_path: Path) -> None:
         assert slide.mpp_yx == pytest.approx((0.25, 0.249))
         assert slide.pixel_size.source == "DICOM_PIXEL_SPACING"
         assert set(slide.meta.associated) == {"macro", "label"}
+        np.testing.assert_array_equal(slide.read_associated("macro"), made.marked((40, 90)))
+        np.testing.assert_array_equal(slide.read_associated("label"), made.marked((40, 30)))
     with openslide.OpenSlide(tmp_path / "a.tiff") as other:
         assert other.level_dimensions == tuple(a.shape[1::-1] for a in levels)
         assert other.level_downsamples == (1, 2, 4)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 
@@ -160,7 +162,7 @@ def qptiff(path: Path) -> dict[int, list[np.ndarray]]:
 PHILIPS_XML = """<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">
 <Attribute Name="DICOM_MANUFACTURER" Group="0x0008" Element="0x0070" PMSVR="IString">Hamamatsu</Attribute>
 <Attribute Name="PIM_DP_SCANNED_IMAGES" Group="0x301D" Element="0x1003" PMSVR="IDataObjectArray"><Array>
-<DataObject ObjectType="DPScannedImage">
+{label}<DataObject ObjectType="DPScannedImage">
 <Attribute Name="PIM_DP_IMAGE_TYPE" Group="0x301D" Element="0x1004" PMSVR="IString">WSI</Attribute>
 <Attribute Name="DICOM_PIXEL_SPACING" Group="0x0028" Element="0x0030" PMSVR="IDoubleArray">"0.00025" "0.000249"</Attribute>
 <Attribute Name="PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE" Group="0x1001" Element="0x8B01" PMSVR="IDataObjectArray"><Array>
@@ -170,6 +172,10 @@ PHILIPS_LEVEL = """<DataObject ObjectType="PixelDataRepresentation">
 <Attribute Name="PIIM_PIXEL_DATA_REPRESENTATION_NUMBER" Group="0x1001" Element="0x8B03" PMSVR="IUInt16">{n}</Attribute>
 </DataObject>"""
 
+PHILIPS_LABEL = """<DataObject ObjectType="DPScannedImage">
+<Attribute Name="PIM_DP_IMAGE_TYPE" Group="0x301D" Element="0x1004" PMSVR="IString">LABELIMAGE</Attribute>
+<Attribute Name="PIM_DP_IMAGE_DATA" Group="0x301D" Element="0x1005" PMSVR="IString">{}</Attribute></DataObject>"""
+
 
 def philips(path: Path) -> list[np.ndarray]:
     """Write a Philips TIFF: levels padded to whole tiles, tile (0, 0) of level 0 not stored; return what is right."""
@@ -177,6 +183,7 @@ def philips(path: Path) -> list[np.ndarray]:
     stored = [full, (128, 192), (64, 128)]  # (128, 160) and (64, 80) are meant
     spacing = "".join(PHILIPS_LEVEL.format(n=n, y=0.00025 * 2**n, x=0.000249 * 2**n) for n in range(3))
     pages = [marked(s) for s in stored]
+    label = PHILIPS_LABEL.format(base64.b64encode(imagecodecs.png_encode(marked((40, 30)))).decode())
     with tifffile.TiffWriter(path, bigtiff=True) as tif:
         for i, page in enumerate(pages):
             tiles = (
@@ -184,16 +191,12 @@ def philips(path: Path) -> list[np.ndarray]:
                 for y in range(0, page.shape[0], side)
                 for x in range(0, page.shape[1], side)
             )
-            coded = (
-                t if isinstance(t, bytes) else tifffile.tifffile.imagecodecs.zlib_encode(np.ascontiguousarray(t))
-                for t in tiles
-            )
+            coded = (t if isinstance(t, bytes) else imagecodecs.zlib_encode(np.ascontiguousarray(t)) for t in tiles)
             tif.write(
                 coded, shape=page.shape, dtype=page.dtype, photometric="rgb", tile=(side, side), software="Philips DP v1.0" if not i else "x",
-                description=PHILIPS_XML.format(levels=spacing) if not i else f"level={i}", subfiletype=min(i, 1), **LOSSLESS,
+                description=PHILIPS_XML.format(levels=spacing, label=label) if not i else f"level={i}", subfiletype=min(i, 1), **LOSSLESS,
             )  # fmt: skip
         tif.write(marked((40, 90)), photometric="rgb", description="Macro", software="x", **LOSSLESS)
-        tif.write(marked((40, 30)), photometric="rgb", description="Label", software="x", **LOSSLESS)
     right = [pages[0].copy(), pages[1][:, :160], pages[2][:, :80]]
     right[0][:side, :side] = 255
     return right

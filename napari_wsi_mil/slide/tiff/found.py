@@ -33,6 +33,8 @@ class Found:
     downsamples_yx: list[tuple[float, float]] | None = None
     """Where they are not the ratio of sizes."""
     associated: dict[str, TiffPage] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    """Associated images that are files of their own (JPEG) inside a description."""
     claims: list[Claim] = field(default_factory=list)
     objective: float | None = None
     channels: tuple[Channel, ...] = ()

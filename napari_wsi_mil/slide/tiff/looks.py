@@ -147,7 +147,8 @@ def from_ycbcr(pixels: Array) -> Array:
     y, cb, cr = (pixels[..., i].astype(np.float32) for i in range(3))
     cb, cr = cb - 128, cr - 128
     rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], -1)
-    return np.rint(rgb).clip(0, 255).astype(np.uint8)
+    shown: Array = np.rint(rgb).clip(0, 255).astype(np.uint8)
+    return shown
 
 
 def _palette(colormap: Array, page: TiffPage) -> Array:

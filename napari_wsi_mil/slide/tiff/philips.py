@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 QUOTED = re.compile(r'"?([0-9.eE+-]+)"?')
 MM_UM = 1000.0
+IN_XML = {"LABELIMAGE": "label", "MACROIMAGE": "macro"}
 
 
 def is_philips(first: TiffPage) -> bool:
@@ -44,9 +47,23 @@ def read_philips(pages: list[TiffPage]) -> Found:
     if spacings:
         found.claims.append(Claim("DICOM_PIXEL_SPACING", (spacings[0][0] * MM_UM, spacings[0][1] * MM_UM)))
     if root is not None:
+        found.pictures = _pictures(root, taken=set(named))
         texts = ((n.get("Name"), (n.text or "").strip()) for n in root.findall("Attribute"))
         found.properties = {f"philips.{key}": text for key, text in texts if text}
     return found
+
+
+def _pictures(root: Element, taken: set[str]) -> dict[str, bytes]:
+    """Return the label and macro that are JPEGs in the XML rather than pages."""
+    out = {}
+    for node in root.iter("DataObject"):
+        facts = {a.get("Name"): a.text or "" for a in node.findall("Attribute")}
+        name = IN_XML.get(facts.get("PIM_DP_IMAGE_TYPE", "").strip())
+        coded = facts.get("PIM_DP_IMAGE_DATA", "")
+        if name and coded and name not in taken:
+            with contextlib.suppress(ValueError):
+                out[name] = base64.b64decode(coded)
+    return out
 
 
 def _spacings(root: Element) -> list[tuple[float, float]]:

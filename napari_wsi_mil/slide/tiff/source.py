@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
-from napari_wsi_mil.errors import SlideDamaged, SlideError
+from napari_wsi_mil.errors import SlideDamaged, SlideError, UnsupportedSlide
 from napari_wsi_mil.slide.fingerprint import file_parts, fingerprint, level_parts
 from napari_wsi_mil.slide.pixel_size import Claim, judge
 from napari_wsi_mil.slide.source import PixelSource
@@ -16,6 +17,7 @@ from napari_wsi_mil.slide.spec import Box, Channel, Level, Plane, SourceMeta
 from napari_wsi_mil.slide.tiff.files import LocalBytes, SeekableBytes
 from napari_wsi_mil.slide.tiff.guard import check_directories
 from napari_wsi_mil.slide.tiff.pages import DECODER_FAILURES, PageImage
+from napari_wsi_mil.slide.tiff.quiet import quiet_parser
 from napari_wsi_mil.slide.tiff.vendors import find_pyramid
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.slide.tiff.found import Found
 
 ICC_PROFILE = 34675
+MAX_ASSOCIATED_PX = 100_000_000
 
 
 class TiffSource(PixelSource):
@@ -35,8 +38,10 @@ class TiffSource(PixelSource):
         self.name = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
         self._bytes: ByteSource = source or LocalBytes(path)
         self._files: list[Any] = []
+        self._parsing = threading.Lock()
         try:
-            self._open(path, local=source is None)
+            with quiet_parser():
+                self._open(path, local=source is None)
         except BaseException:
             self.close()
             raise
@@ -64,7 +69,7 @@ class TiffSource(PixelSource):
             backend="tifffile", vendor=found.vendor, levels=levels, dtype=first.look.dtype, samples=first.look.samples,
             fingerprint=self._identity(levels), channels=channels, n_z=found.n_z, n_t=found.n_t,
             z_step_um=found.z_step_um, t_step_s=found.t_step_s, pixel_size=judge(found.claims, found.objective),
-            objective=found.objective, associated=tuple(found.associated), icc_profile=_icc(found),
+            objective=found.objective, associated=(*found.associated, *found.pictures), icc_profile=_icc(found),
             origin_yx0=found.origin_yx0, properties=found.properties,
         )  # fmt: skip
 
@@ -129,10 +134,21 @@ class TiffSource(PixelSource):
         return by_plane[plane._replace(c=0)].read(box, plane.c)
 
     def read_associated(self, name: str) -> npt.NDArray[np.uint8]:
+        from napari_wsi_mil.slide.picture import decoded_rgb
         from napari_wsi_mil.slide.regions import as_rgb
 
+        title = f"{self.name} {name}"
+        if name in self._found.pictures:
+            return decoded_rgb(self._found.pictures[name], title)
         page = self._found.associated[name]
-        return as_rgb(PageImage(page, self._reader_of(page), name=f"{self.name} {name}").all())
+        with self._parsing:  # tags are read from the file when first looked at
+            image = PageImage(page, self._reader_of(page), name=title)
+        if image.shape_yx[0] * image.shape_yx[1] > MAX_ASSOCIATED_PX:
+            message = (
+                f"{title}: expected a small picture, got {image.shape_yx[0]}x{image.shape_yx[1]} px; it is not shown."
+            )
+            raise UnsupportedSlide(message)
+        return as_rgb(image.all(), name=title)
 
     def close(self) -> None:
         for file in self._files:

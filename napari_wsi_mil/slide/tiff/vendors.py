@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.slide.tiff.found import Found
 
-OLYMPUS_VSI = "_NAME_"
+TRESTLE = "MedScan"
 
 
 def find_pyramid(tif: TiffFile, name: str) -> Found:
@@ -45,7 +45,11 @@ def find_pyramid(tif: TiffFile, name: str) -> Found:
         return read_perkinelmer(pages)
     if is_ventana(pages):
         return read_ventana(pages)
-    return read_generic(pages)
+    found = read_generic(pages)
+    if str(first.software or "").startswith(TRESTLE):  # its tiles overlap, by amounts OpenSlide knows how to read
+        found.vendor, found.tiles_overlap = "trestle", True
+        found.properties["trestle.note"] = "tiles overlap and are shown side by side"
+    return found
 
 
 def all_pages(tif: TiffFile) -> list[TiffPage]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton
 
 from napari_wsi_mil.errors import WsiMilError
+from napari_wsi_mil.gui.heat_controls import fading_colours
 from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.model_choice import DeviceNote, ModelChoice
 from napari_wsi_mil.gui.parts import Panel, column, heading, look_of, row
@@ -199,6 +200,7 @@ class AttentionPanel(Panel):
         data, settings, _ = attention_layer(result, slide=self._ran_on)
         for layer in [la for la in self.viewer.layers if la.name == settings["name"] and _same(la, settings)]:
             self.viewer.layers.remove(layer)
+        settings["colormap"] = fading_colours()
         self.result.show_layer(self.viewer.add_image(data, **settings))
 
     def _problem(self, sentence: str) -> None:

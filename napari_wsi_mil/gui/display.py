@@ -9,7 +9,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from napari_wsi_mil.gui import background
+from napari_wsi_mil.gui import background, preferred
 from napari_wsi_mil.gui.slides import images_of
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ def show_as(viewer: ViewerModel, slide: Slide, *, managed: bool, between: bool) 
 
 
 class DisplaySwitches(QWidget):
-    """Three check boxes; `failed` carries a sentence when a pyramid cannot be made."""
+    """Check boxes that show and change how napari treats this slide, and slides at all."""
 
     changed = Signal(bool, bool)
     """managed, between"""
 
     def __init__(self) -> None:
         super().__init__()
-        self.managed = QCheckBox("Colours as the scanner meant them (ICC)")
+        self.managed = QCheckBox("Scanner colours to sRGB (ICC)")
         self.between = QCheckBox("In-between levels")
         self.between.setToolTip("Averages the file's levels to steps of two: sharper and faster on 4× pyramids.")
         self.loading = QCheckBox("Load pixels in the background")
@@ -52,14 +52,20 @@ class DisplaySwitches(QWidget):
             "napari's asynchronous slicing. The plugin switches it on when a slide opens; off, the window waits for "
             "pixels. The choice is kept."
         )
+        self.ours = QCheckBox("Open slide files without asking")
+        self.ours.setToolTip(
+            "Makes this plugin napari's reader for slide files (not for .tif), so that napari does not ask each time. "
+            "The choice is listed in napari's preferences under Plugins."
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for box in (self.managed, self.between, self.loading):
+        for box in (self.managed, self.between, self.loading, self.ours):
             layout.addWidget(box)
         self.managed.clicked.connect(self._emit)
         self.between.clicked.connect(self._emit)
         self.loading.clicked.connect(background.switch)
+        self.ours.clicked.connect(preferred.prefer)
         get_settings().experimental.events.async_.connect(self._setting_changed)
 
     def show_slide(self, slide: Slide, layer: Image) -> None:
@@ -79,6 +85,7 @@ class DisplaySwitches(QWidget):
     def show_loading(self) -> None:
         """Show napari's present setting, which may be changed elsewhere."""
         self.loading.setChecked(background.is_on())
+        self.ours.setChecked(preferred.is_preferred())
 
     def _setting_changed(self, event: object = None) -> None:
         # napari's settings outlive every window

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.utils import Colormap
+from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QSlider, QWidget
 
+from napari_wsi_mil.gui.parts import row
 from napari_wsi_mil.layers import heat
 
 if TYPE_CHECKING:
@@ -26,6 +29,16 @@ NORMALISATIONS = {
 }
 
 
+PLAIN, FADING = "inferno", "inferno, low clear"
+
+
+def fading_colours() -> Colormap:
+    """Return the plain colours with an opacity that rises from nothing to full over the lower half."""
+    colours = ensure_colormap(PLAIN).map(np.linspace(0, 1, 256))
+    colours[:, 3] = np.clip(np.linspace(0, 2, 256), 0, 1)
+    return Colormap(colours, name=FADING)
+
+
 def above(values: npt.NDArray[np.float32], share: float) -> npt.NDArray[np.float32]:
     """Return `values` with the lowest `share` (0 to 1) of them made NaN, which napari draws transparent."""
     if share <= 0:
@@ -40,7 +53,8 @@ class HeatControls(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._layer: Image | None = None
-        self.visible = QCheckBox("Show heatmap")
+        self.visible, self.clear_low = QCheckBox("Show heatmap"), QCheckBox("Fade low scores")
+        self.clear_low.setToolTip("Low scores become see-through, so that the tissue there stays visible.")
         self.classes, self.normalise = QComboBox(), QComboBox()
         self.threshold, self.opacity = _slider(), _slider()
         self.threshold_text, self.opacity_text = QLabel(), QLabel()
@@ -51,6 +65,7 @@ class HeatControls(QWidget):
         self.threshold.setToolTip("Hides this share of the tiles, the lowest scores first.")
         self.classes.setToolTip("Whose attention to show.")
         self._lay_out()
+        self.clear_low.clicked.connect(self._set_colours)
         self.visible.clicked.connect(self._set_visible)
         self.classes.activated.connect(self._redraw)
         self.normalise.activated.connect(self._redraw)
@@ -62,7 +77,11 @@ class HeatControls(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(6)
         grid.setColumnStretch(1, 1)
-        grid.addWidget(self.visible, 0, 0, 1, 3)
+        boxes, line = row(gap=12)
+        line.addWidget(self.visible)
+        line.addWidget(self.clear_low)
+        line.addStretch(1)
+        grid.addWidget(boxes, 0, 0, 1, 3)
         rows = (
             (self._class_label, self.classes, None),
             (QLabel("Scale"), self.normalise, None),
@@ -106,6 +125,7 @@ class HeatControls(QWidget):
         self.threshold.setValue(round(100 * layer.metadata.get("wsi_threshold", 0.0)))
         self.opacity.setValue(round(100 * layer.opacity))
         self.visible.setChecked(layer.visible)
+        self.clear_low.setChecked(layer.colormap.name == FADING)
         self._layer = layer
         self._write_values()
 
@@ -116,6 +136,10 @@ class HeatControls(QWidget):
     def _set_visible(self, on: bool) -> None:
         if self._layer is not None:
             self._layer.visible = on
+
+    def _set_colours(self, fading: bool) -> None:
+        if self._layer is not None:
+            self._layer.colormap = fading_colours() if fading else PLAIN
 
     def _set_opacity(self, percent: int) -> None:
         self._write_values()

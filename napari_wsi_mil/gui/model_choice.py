@@ -23,9 +23,9 @@ FAVOURITE = "sac-mil-tumour"
 
 
 def summary(card: ModelCard) -> str:
-    """Return what to know before running a head, in two or three short lines."""
-    classes = " / ".join(card.classes)
-    return f"Tells {classes}.\nReads {card.field_um:.0f} µm tiles at {card.mpp:g} µm per pixel · encoder {card.encoder}"
+    """Return what to know before running a head, in two lines."""
+    classes = ", ".join(card.classes)
+    return f"Classes: {classes}\n{card.field_um:.0f} µm tiles at {card.mpp:g} µm/px · encoder {card.encoder}"
 
 
 def card_text(card: ModelCard) -> str:

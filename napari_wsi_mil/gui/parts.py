@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Kind = Literal["info", "warning", "error"]
 
 MARGIN, GAP, ROOMY = 10, 6, 12
-PANEL_WIDTH = 320
+PANEL_WIDTH, NARROWEST_PX = 340, 316
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Panel(QWidget):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self.viewer = viewer
-        self.setMinimumWidth(280)
+        self.setMinimumWidth(NARROWEST_PX)
         body, self.body = column(gap=GAP, margin=MARGIN)
         self._scroll = QScrollArea()
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)

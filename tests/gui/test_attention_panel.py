@@ -96,7 +96,7 @@ def heat_of(bench):
 def test_before_a_run_it_shows_model_device_and_notice(bench, panel) -> None:
     assert panel.run.button.text() == "Run"
     assert [panel.models.combo.itemText(i) for i in range(2)] == ["Title of a", "Title of b"]
-    assert panel.models.summary.text().startswith("Tells normal / tumour.\nReads 128 µm tiles at 1 µm per pixel")
+    assert panel.models.summary.text() == "Classes: normal, tumour\n128 µm tiles at 1 µm/px · encoder enc"
     bench.qtbot.waitUntil(lambda: panel.device.text.text() == "Runs on CPU, 2 threads", timeout=3000)
     assert panel.device.text.toolTip() == "No GPU found."
     assert not panel.result.isVisible()
@@ -298,6 +298,28 @@ def test_closing_the_slide_ends_the_run(bench, panel, model, quarters) -> None:
     with bench.qtbot.waitSignal(panel.run.ended, timeout=2000):
         bench.viewer.layers.clear()
     assert panel.empty.isVisible()
+
+
+def test_nothing_is_cut_off_in_a_narrow_dock(bench, panel, model) -> None:
+    from napari_wsi_mil.gui.slide_panel import SlidePanel
+
+    model.act = lambda slide, **_: answer(slide, maps=2)
+    slide_panel = SlidePanel(bench.viewer)
+    bench.viewer.window.add_dock_widget(slide_panel, name="Slide", area="right")
+    press(bench, panel)
+    for one in (panel, slide_panel):
+        needed = one.body.parentWidget().minimumSizeHint().width()
+        assert needed <= 300, type(one).__name__
+
+
+def test_low_scores_fade_or_not(bench, panel) -> None:
+    press(bench, panel)
+    layer, heat = heat_of(bench), panel.result.heat
+    assert heat.clear_low.isChecked()
+    assert layer.colormap.map(0.0)[0, 3] == 0.0
+    assert layer.colormap.map(1.0)[0, 3] == 1.0
+    QTest.mouseClick(heat.clear_low, Qt.MouseButton.LeftButton, pos=QPoint(10, heat.clear_low.height() // 2))
+    assert layer.colormap.name == "inferno"
 
 
 def test_above_hides_the_lowest_share() -> None:

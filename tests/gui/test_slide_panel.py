@@ -236,3 +236,14 @@ def test_it_follows_the_selected_slide_and_forgets_closed_ones(bench, shown, pyr
     bench.viewer.layers.clear()
     assert shown.slide is None
     assert shown.empty.isVisible()
+
+
+def test_slide_files_open_without_asking_when_told_so(shown) -> None:
+    settings = get_settings().plugins
+    settings.extension2reader = {"*.csv": "napari"}
+    click(shown.display.ours)
+    assert settings.extension2reader["*.svs"] == "napari-wsi-mil"
+    assert settings.extension2reader["*.mrxs"] == "napari-wsi-mil"
+    assert "*.tif" not in settings.extension2reader
+    click(shown.display.ours)
+    assert settings.extension2reader == {"*.csv": "napari"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import resource
@@ -54,6 +55,8 @@ class Outcome:
     cpu_s: float = 0.0
     peak_bytes: int = 0
     """Largest resident size above that before opening."""
+    noise: tuple[str, ...] = ()
+    """The first lines that were logged as warnings: nobody asked for them."""
     crash: str = ""
     """Why there is no answer: a hang, a killed process."""
 
@@ -61,6 +64,18 @@ class Outcome:
     def errors(self) -> list[str]:
         """Every error met, that of opening first."""
         return [e for e in (self.error, *(r.error for r in self.reads)) if e]
+
+
+class _Listener(logging.Handler):
+    """Keeps the first warnings that anything logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self.lines) < 5:
+            self.lines.append(f"{record.name}: {record.getMessage()}")
 
 
 class Prober:
@@ -127,7 +142,8 @@ def _outcome(answer: dict[str, Any], out: Path) -> Outcome:
         for i, entry in enumerate(answer.pop("reads")):
             entry = {**entry, "box": tuple(entry["box"]), "shape_yx": tuple(entry["shape_yx"])}
             reads.append(Read(**entry, pixels=None if entry["error"] else arrays[f"a{i}"]))
-    return Outcome(**answer, reads=tuple(reads))
+    noise = tuple(answer.pop("noise"))
+    return Outcome(**answer, noise=noise, reads=tuple(reads))
 
 
 # -- the worker ---------------------------------------------------------------------------------
@@ -168,14 +184,17 @@ def _work() -> None:
     assert all(loaded)
     dask.config.set(scheduler="threads", num_workers=2)
     _limit_memory()
+    listener = _Listener()
+    logging.getLogger().addHandler(listener)
     replies.write("ready\n")
     replies.flush()
     for line in sys.stdin:
         request = json.loads(line)
+        listener.lines.clear()
         _forget_peak()
         before, start = _status("VmRSS"), time.process_time()
         answer, arrays = _examine(open_slide, request)
-        answer |= {"cpu_s": time.process_time() - start, "peak_bytes": _status("VmHWM") - before}
+        answer |= {"cpu_s": time.process_time() - start, "peak_bytes": _status("VmHWM") - before, "noise": listener.lines}
         if arrays:
             np.savez(request["out"], **arrays)
         replies.write(json.dumps(answer) + "\n")

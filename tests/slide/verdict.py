@@ -29,6 +29,7 @@ def faults(outcome: Outcome, name: str, truth: Sequence[Array] | None, *, blank:
         found.append(f"took {outcome.cpu_s:.1f} s of processor time")
     if outcome.peak_bytes > MEMORY_BYTES:
         found.append(f"took {outcome.peak_bytes / 2**20:.0f} MiB")
+    found += [f"also logged: {line}" for line in outcome.noise]
     found += [f for error in outcome.errors for f in unclear(error, name)]
     for read in outcome.reads:
         if read.pixels is not None and (fault := wrong(read, truth, blank=blank, off_by=off_by)):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_wsi_mil.errors import SlideError, SlideReadError
+from napari_wsi_mil.slide.scale import level_for_downsample
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 BLOCK_OUT_PX = 512
 """Side, in tile pixels, of the square of tiles read at once: one read of 4 x 4 tiles costs less than 16 reads."""
+BLOCK_IN_PX = 4096
+"""The same in pixels of the level read from, which bounds memory where only a much finer level exists."""
 READERS = 2
 AHEAD = 6
 """Squares read or being read before they are needed."""
@@ -38,12 +41,14 @@ class Batch(NamedTuple):
     """(n, tile_px, tile_px, 3) uint8 RGB."""
 
 
-def blocks(grid: TileGrid, rows: Rows) -> list[Rows]:
+def blocks(slide: Slide, grid: TileGrid, rows: Rows) -> list[Rows]:
     """Return `rows` in groups that lie in one square of the lattice each, squares in row order.
 
     The squares belong to the lattice, not to the rows, so a tile is read alike whatever else is wanted.
     """
-    across = max(BLOCK_OUT_PX // grid.stride_px, 1) if grid.stride_px <= grid.tile_px else 1
+    level = slide.levels[level_for_downsample(slide.levels, grid.downsample)]
+    side = min(BLOCK_OUT_PX, int(BLOCK_IN_PX * max(level.downsample_yx) / grid.downsample))
+    across = max(side // grid.stride_px, 1) if grid.stride_px <= grid.tile_px else 1
     square = grid.cells[rows] // across
     key = square[:, 0].astype(np.int64) * (int(square[:, 1].max(initial=0)) + 1) + square[:, 1]
     order = np.argsort(key, kind="stable")
@@ -89,7 +94,7 @@ def read_tiles(slide: Slide, grid: TileGrid, rows: Rows, *, batch: int) -> Gener
     ahead: deque[Future[Batch]] = deque()
     try:
         waiting: list[Batch] = []
-        todo = iter(blocks(grid, rows))
+        todo = iter(blocks(slide, grid, rows))
         while True:
             while len(ahead) < AHEAD and (block := next(todo, None)) is not None:
                 ahead.append(pool.submit(read_block, slide, grid, block))

@@ -112,6 +112,12 @@ def cover(
             f"got {tile_px} px, {stride_px} px, {mpp} um/px and {min_tissue}."
         )
         raise BadRequest(message)
+    if mask is not None and mask.slide_shape_yx != slide.shape0_yx:
+        message = (
+            f"{slide.name}: expected a tissue mask of a slide of {slide.shape0_yx} px, got one of "
+            f"{mask.slide_shape_yx}; find the tissue of this slide."
+        )
+        raise BadRequest(message)
     downsample = mpp / slide.require_mpp()
     starts = [_starts(n, tile_px * downsample, stride_px * downsample) for n in slide.shape0_yx]
     keep = np.ones((len(starts[0]), len(starts[1])), bool)

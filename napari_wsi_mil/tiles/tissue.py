@@ -155,12 +155,12 @@ def _without(mask: Bools, worth: Any, *, keep_border: bool = False) -> Bools:
     names, count = ndimage.label(mask, np.ones((3, 3)))
     if not count:
         return mask
-    index = np.arange(1, count + 1)
     areas = np.bincount(names.ravel(), minlength=count + 1)[1:]
     # Twice the largest distance to the outside; the picture's edge is no outside.
     reach = ndimage.distance_transform_edt(mask) if not mask.all() else np.full(mask.shape, np.inf)
-    widths = 2 * ndimage.maximum(reach, names, index) - 1
-    kept = np.concatenate([[False], worth(areas, np.asarray(widths))])
+    widest = np.zeros(count + 1)
+    np.maximum.at(widest, names.ravel(), reach.ravel())
+    kept = np.concatenate([[False], worth(areas, 2 * widest[1:] - 1)])
     if keep_border:
         edge = np.concatenate([names[0], names[-1], names[:, 0], names[:, -1]])
         kept[edge[edge > 0]] = True

@@ -43,11 +43,19 @@ def test_batches_are_full_but_the_last_and_in_fixed_order(coloured):
 def test_neighbours_are_read_at_once_whatever_else_is_wanted(coloured):
     slide, _ = coloured()
     grid = cover(slide, mpp=1.0, tile_px=200)
-    assert [len(b) for b in blocks(grid, all_rows(grid))] == [2]
+    assert [len(b) for b in blocks(slide, grid, all_rows(grid))] == [2]
     fine = cover(slide, mpp=1.0, tile_px=20)
-    assert [len(b) for b in blocks(fine, all_rows(fine))] == [150]
+    assert [len(b) for b in blocks(slide, fine, all_rows(fine))] == [150]
     apart = cover(slide, mpp=1.0, tile_px=20, stride_px=60)
-    assert [len(b) for b in blocks(apart, all_rows(apart))] == [1] * len(apart)
+    assert [len(b) for b in blocks(slide, apart, all_rows(apart))] == [1] * len(apart)
+
+
+def test_squares_shrink_where_only_a_much_finer_level_exists(coloured, monkeypatch):
+    slide, _ = coloured()
+    grid = cover(slide, mpp=1.0, tile_px=20)
+    monkeypatch.setattr("napari_wsi_mil.runs.tiles.BLOCK_IN_PX", 200)
+    # 200 level-0 px are 5 tiles of 40: squares of 5 x 5.
+    assert [len(b) for b in blocks(slide, grid, all_rows(grid))] == [25] * 6
 
 
 def test_beyond_the_edge_is_white(coloured):

@@ -137,6 +137,9 @@ def test_bad_sizes_and_missing_pixel_size(slide, array_slide):
     for wrong in ({"tile_px": 0}, {"stride_px": 0}, {"mpp": 0.0}, {"mpp": float("nan")}, {"min_tissue": 1.5}):
         with pytest.raises(BadRequest, match="a grid needs tiles and strides of at least 1 px"):
             cover(slide, **{"mpp": 1.0, "tile_px": 100, **wrong})
+    other = TissueMask(np.ones((10, 10), bool), (10.0, 10.0), (100, 100), "test")
+    with pytest.raises(BadRequest, match=r"mask of a slide of \(1000, 1500\) px, got one of \(100, 100\)"):
+        cover(slide, mpp=1.0, tile_px=100, mask=other)
     with pytest.raises(PixelSizeUnknown, match="enter it in um/px"):
         cover(array_slide(np.zeros((100, 100, 3), np.uint8), mpp=None), mpp=1.0, tile_px=112)
 

@@ -59,9 +59,18 @@ add_tiff(
     other_magic=lambda t: t.put(2, b"\x99"),
     says_big_endian=lambda t: t.put(0, b"MM\x00\x2a"),
 )  # fmt: skip
-add_tiff("ome", "safe", subifd_loop=lambda t: t.set(SUB_IFDS, t.ifd()), subifd_beyond_end=lambda t: t.set(SUB_IFDS, 2**30, 1))
-add_tiff("ome", "safe", subifd_endless=lambda t: t.count(SUB_IFDS, 2**28), subifd_twice=lambda t: t.set(SUB_IFDS, t.value(SUB_IFDS, 1)))
-add_tiff("big", "refused", offset_size_4=lambda t: t.put(4, b"\x04"), first_2_to_63=lambda t: t.put(8, b"\xff" * 7 + b"\x7f"))
+add_tiff(
+    "ome", "safe", subifd_loop=lambda t: t.set(SUB_IFDS, t.ifd()), subifd_beyond_end=lambda t: t.set(SUB_IFDS, 2**30, 1)
+)
+add_tiff(
+    "ome",
+    "safe",
+    subifd_endless=lambda t: t.count(SUB_IFDS, 2**28),
+    subifd_twice=lambda t: t.set(SUB_IFDS, t.value(SUB_IFDS, 1)),
+)
+add_tiff(
+    "big", "refused", offset_size_4=lambda t: t.put(4, b"\x04"), first_2_to_63=lambda t: t.put(8, b"\xff" * 7 + b"\x7f")
+)
 add_tiff("big", "safe", loop=lambda t: t.follow(2, t.ifd(1)), next_2_to_63=lambda t: t.follow(0, 2**63 + 5))
 
 # -- sizes and counts ---------------------------------------------------------------------------
@@ -89,7 +98,12 @@ add_tiff(
     bits_mixed=lambda t: t.set(BITS, 5, 1),
 )  # fmt: skip
 add_tiff("svs", "safe", bits_3=lambda t: t.set_all(BITS, 3))  # the JPEG knows better
-add_tiff("ome", "refused", tile_sides_65536=lambda t: t.set(TILE_WIDTH, 65536).set(TILE_LENGTH, 65536), samples_7=lambda t: t.set(SAMPLES, 7))
+add_tiff(
+    "ome",
+    "refused",
+    tile_sides_65536=lambda t: t.set(TILE_WIDTH, 65536).set(TILE_LENGTH, 65536),
+    samples_7=lambda t: t.set(SAMPLES, 7),
+)
 add_tiff(
     "strip", "refused",
     rows_zero=lambda t: t.set(ROWS_PER_STRIP, 0),
@@ -117,11 +131,18 @@ add_tiff(
     offsets_endless=lambda t: t.count(TILE_OFFSETS, 2**32 - 1),
     bytes_endless=lambda t: t.count(TILE_COUNTS, 2**31),
 )  # fmt: skip
-add_tiff("svs", "safe", bytes_none=lambda t: t.rename(TILE_COUNTS, 60000), bytes_half=lambda t: t.count(TILE_COUNTS, 17))
+add_tiff(
+    "svs", "safe", bytes_none=lambda t: t.rename(TILE_COUNTS, 60000), bytes_half=lambda t: t.count(TILE_COUNTS, 17)
+)
 for _base in ("svs", "ome", "jp2k", "big"):
     _change = on_tiff(lambda t: t.set(TILE_COUNTS, 0, 5).set(TILE_OFFSETS, 0, 5))
     add(_base, "safe", blank=True, tile_missing=_change, bytes_zero=on_tiff(lambda t: t.set(TILE_COUNTS, 0, 5)))
-    add(_base, "safe", blank=True, all_tiles_missing=on_tiff(lambda t: t.set_all(TILE_COUNTS, 0).set_all(TILE_OFFSETS, 0)))
+    add(
+        _base,
+        "safe",
+        blank=True,
+        all_tiles_missing=on_tiff(lambda t: t.set_all(TILE_COUNTS, 0).set_all(TILE_OFFSETS, 0)),
+    )
 
 # -- how pixels are coded -----------------------------------------------------------------------
 add_tiff(
@@ -135,7 +156,12 @@ add_tiff(
     width_missing=lambda t: t.rename(WIDTH, 60000),
 )  # fmt: skip
 add_tiff("svs", "safe", planar_9=lambda t: t.set(PLANAR, 9), photometric_missing=lambda t: t.rename(PHOTOMETRIC, 60000))
-add_tiff("ome", "refused", compression_jpeg=lambda t: t.set(COMPRESSION, 7), compression_jp2k=lambda t: t.set(COMPRESSION, 34712))
+add_tiff(
+    "ome",
+    "refused",
+    compression_jpeg=lambda t: t.set(COMPRESSION, 7),
+    compression_jp2k=lambda t: t.set(COMPRESSION, 34712),
+)
 add_tiff("jp2k", "refused", compression_jpeg=lambda t: t.set(COMPRESSION, 7), samples_1=lambda t: t.set(SAMPLES, 1))
 
 
@@ -206,10 +232,25 @@ add_tiff(
 add_tiff(  # a decoder may put the standard table in the place of the one that is gone
     "svs", "safe", tables_classes_swapped=_tables(lambda b: b.replace(b"\xff\xc4\x00\x1f\x00", b"\xff\xc4\x00\x1f\x10"))
 )
-add_tiff("jp2k", "refused", tile_is_zeros=at_tile(lambda b: bytes(len(b))), tile_ends_early=at_tile(lambda b: b[:60] + bytes(len(b) - 60)))
+add_tiff(
+    "jp2k",
+    "refused",
+    tile_is_zeros=at_tile(lambda b: bytes(len(b))),
+    tile_ends_early=at_tile(lambda b: b[:60] + bytes(len(b) - 60)),
+)
 add_tiff("jp2k", "refused", jp2k_says_60000=at_tile(lambda b: b[:8] + (60000).to_bytes(4) * 2 + b[16:]))
-add_tiff("ome", "refused", deflate_broken=at_tile(middle(b"\xa5" * 40)), deflate_is_text=at_tile(lambda b: (b"no tile " * len(b))[: len(b)]))
-add_tiff("big", "refused", lzw_broken=at_tile(lambda b: b"\xff" * len(b)), lzw_short=lambda t: t.set(TILE_COUNTS, t.tile(3)[1] // 3, 3))
+add_tiff(
+    "ome",
+    "refused",
+    deflate_broken=at_tile(middle(b"\xa5" * 40)),
+    deflate_is_text=at_tile(lambda b: (b"no tile " * len(b))[: len(b)]),
+)
+add_tiff(
+    "big",
+    "refused",
+    lzw_broken=at_tile(lambda b: b"\xff" * len(b)),
+    lzw_short=lambda t: t.set(TILE_COUNTS, t.tile(3)[1] // 3, 3),
+)
 
 # -- what is said about the slide ---------------------------------------------------------------
 _MPP = b"MPP = 0.4990"
@@ -218,16 +259,41 @@ for _name, _text, _mpp in (
     ("mpp_absurd", b"MPP = 1000.", "flagged"), ("mpp_words", b"MPP = a few", "flagged"), ("mpp_infinite", b"MPP = 1e999", "flagged"),
     ("mpp_comma", b"MPP = 0,4990", 0.499),
 ):  # fmt: skip
-    add("svs", "right", mpp=_mpp, **{_name: on_tiff(lambda t, text=_text: t.text(_MPP, text).rename(X_RESOLUTION, 60000))})  # type: ignore[arg-type]
+    add(
+        "svs",
+        "right",
+        mpp=_mpp,
+        **{_name: on_tiff(lambda t, text=_text: t.text(_MPP, text).rename(X_RESOLUTION, 60000))},
+    )  # type: ignore[arg-type]
 add("svs", "right", mpp=0.499, good=on_bytes(bytes))
-add("big", "right", mpp="flagged", resolution_by_zero=on_tiff(lambda t: t.put(t.entry(X_RESOLUTION).value_at + 4, bytes(4))))
+add(
+    "big",
+    "right",
+    mpp="flagged",
+    resolution_by_zero=on_tiff(lambda t: t.put(t.entry(X_RESOLUTION).value_at + 4, bytes(4))),
+)
 add("big", "right", mpp="flagged", resolution_zero=on_tiff(lambda t: t.put(t.entry(X_RESOLUTION).value_at, bytes(4))))
 add_tiff(
     "svs", "right",
     power_words=lambda t: t.text(b"AppMag = 20", b"AppMag = ??"),
     text_not_utf8=lambda t: t.text(b"Filename = made", b"Filename\xff\xfe\x80= \xc3"),
 )  # fmt: skip
-add_tiff("svs", "safe", text_endless=lambda t: t.count(TEXT, 2**31), text_no_ascii_type=lambda t: t.put(t.entry(TEXT).at + 2, b"\x0c\x00"))
-add_tiff("ome", "safe", xml_broken=lambda t: t.text(b"<Image", b"<Imag<"), xml_lies=lambda t: t.text(b'SizeX="400"', b'SizeX="999"'))
-add_tiff("ome", "safe", xml_size_zero=lambda t: t.text(b'SizeX="400"', b'SizeX="0"'), xml_nul=lambda t: t.text(b"<Pixels", b"<\0\0xels"))
+add_tiff(
+    "svs",
+    "safe",
+    text_endless=lambda t: t.count(TEXT, 2**31),
+    text_no_ascii_type=lambda t: t.put(t.entry(TEXT).at + 2, b"\x0c\x00"),
+)
+add_tiff(
+    "ome",
+    "safe",
+    xml_broken=lambda t: t.text(b"<Image", b"<Imag<"),
+    xml_lies=lambda t: t.text(b'SizeX="400"', b'SizeX="999"'),
+)
+add_tiff(
+    "ome",
+    "safe",
+    xml_size_zero=lambda t: t.text(b'SizeX="400"', b'SizeX="0"'),
+    xml_nul=lambda t: t.text(b"<Pixels", b"<\0\0xels"),
+)
 add_tiff("ome", "safe", xml_endless_planes=lambda t: t.text(b'SizeT="1"', b'SizeT="9"'))

@@ -194,7 +194,11 @@ def _work() -> None:
         _forget_peak()
         before, start = _status("VmRSS"), time.process_time()
         answer, arrays = _examine(open_slide, request)
-        answer |= {"cpu_s": time.process_time() - start, "peak_bytes": _status("VmHWM") - before, "noise": listener.lines}
+        answer |= {
+            "cpu_s": time.process_time() - start,
+            "peak_bytes": _status("VmHWM") - before,
+            "noise": listener.lines,
+        }
         if arrays:
             np.savez(request["out"], **arrays)
         replies.write(json.dumps(answer) + "\n")
@@ -242,7 +246,13 @@ def _wanted(slide: Any) -> Any:
     for i, level in enumerate(slide.levels):
         h, w = level.shape_yx
         side_y, side_x = min(h, SPOT_PX), min(w, SPOT_PX)
-        spots = {(0, 0), (0, w - side_x), (h - side_y, 0), (h - side_y, w - side_x), ((h - side_y) // 2, (w - side_x) // 2)}
+        spots = {
+            (0, 0),
+            (0, w - side_x),
+            (h - side_y, 0),
+            (h - side_y, w - side_x),
+            ((h - side_y) // 2, (w - side_x) // 2),
+        }
         boxes = [Box(y, x, side_y, side_x) for y, x in sorted(spots)]
         if h * w <= WHOLE_PX:
             boxes.append(Box(0, 0, h, w))
@@ -254,7 +264,10 @@ def _wanted(slide: Any) -> Any:
         yield entry(0, middle, "rgb"), lambda: slide.read_rgb((middle.y, middle.x), (middle.h, middle.w))
     last = slide.levels[-1].shape_yx
     if last[0] * last[1] <= WHOLE_PX:
-        yield entry(len(slide.levels) - 1, Box(0, 0, *last), "coarsest"), lambda: slide.pyramid(between=False)[-1].compute()
+        yield (
+            entry(len(slide.levels) - 1, Box(0, 0, *last), "coarsest"),
+            lambda: slide.pyramid(between=False)[-1].compute(),
+        )
     else:
         yield entry(0, Box(0, 0, 1, 1), "corner"), lambda: _first_pixel(slide.pyramid()[0]).compute()
 

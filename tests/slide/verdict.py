@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 SENTENCE_LETTERS = 400
 
 
-def faults(outcome: Outcome, name: str, truth: Sequence[Array] | None, *, blank: bool = False, off_by: int = 0) -> list[str]:
+def faults(
+    outcome: Outcome, name: str, truth: Sequence[Array] | None, *, blank: bool = False, off_by: int = 0
+) -> list[str]:
     """Return everything wrong with the way a file ended, in words; an empty list is what we want.
 
     `truth` holds the pixels of each level, found by their size; None: whatever comes back is wrong. Where `blank`,

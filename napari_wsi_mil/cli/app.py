@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Whole-slide images and attention models. Research use only, not a diagnosis.",
-    epilog="First steps: `napari-wsi-mil demo`, then `napari-wsi-mil info slide.svs` and `napari-wsi-mil view slide.svs`.",
+    epilog="First steps: `napari-wsi-mil demo`, `napari-wsi-mil info slide.svs`, `napari-wsi-mil view slide.svs`.",
 )
 
 app.add_typer(train.app, name="train")

@@ -178,6 +178,7 @@ def _work() -> None:
     import dask
     import tifffile
     import zarr
+
     from napari_wsi_mil.slide import open_slide
 
     loaded = (tifffile, zarr)  # their memory is not the slide's

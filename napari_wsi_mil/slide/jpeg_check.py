@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FILLING = 128
 CORNER_PX = 4
+STRICT_PIXELS = 4_000_000
+"""The strict parser takes 60 bytes a pixel."""
 HOLE = bytes(24)
 """Coded pixels have no such run of zeros, blocks that were lost on a disk or in a download have."""
 END = b"\xff\xd9"
@@ -26,13 +28,16 @@ def looks_odd(coded: bytes, pixels: npt.NDArray[Any]) -> bool:
     return bool((pixels[-CORNER_PX:, -CORNER_PX:] == FILLING).all()) or HOLE in coded
 
 
-def is_whole(coded: bytes, tables: bytes | None = None, header: bytes | None = None) -> bool:
-    """Whether a strict parser reads a JPEG to its end; True where imagecodecs was built without that parser.
+def is_whole(
+    coded: bytes, pixels: npt.NDArray[Any], *, tables: bytes | None = None, header: bytes | None = None
+) -> bool:
+    """Whether a strict parser reads a JPEG, whose (h, w, samples) `pixels` look odd, to its end.
 
-    `tables` is a stream of shared tables as in TIFF, `header` the start of the stream that NDPI keeps apart.
+    `tables` is a stream of shared tables as in TIFF, `header` the start of the stream that NDPI keeps apart. Where
+    imagecodecs was built without that parser, or it would need too much memory, a last row all grey means no.
     """
-    if not imagecodecs.JPEGXL.available:
-        return True
+    if not imagecodecs.JPEGXL.available or pixels.shape[0] * pixels.shape[1] > STRICT_PIXELS:
+        return not (pixels[-1] == FILLING).all()
     if header:
         at = len(coded) - 2
         restart = at >= 0 and coded[at] == 0xFF and coded[at + 1] in RESTARTS

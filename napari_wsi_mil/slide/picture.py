@@ -41,6 +41,7 @@ class PictureSource(PixelSource):
         self.name = path.replace("\\", "/").rpartition("/")[2]
         self._lock = threading.Lock()
         self._pixels: npt.NDArray[Any] | None = None
+        self._failure: SlideReadError | None = None
         self._closed = False
         picture = _opened(path, self.name)
         with picture:
@@ -66,8 +67,14 @@ class PictureSource(PixelSource):
             if self._closed:
                 message = f"{self.name}: the slide is closed; open it again."
                 raise SlideClosed(message)
+            if self._failure is not None:  # or every block would decode the whole picture to fail again
+                raise SlideReadError(str(self._failure)) from self._failure
             if self._pixels is None:
-                self._pixels = self._decode()
+                try:
+                    self._pixels = self._decode()
+                except SlideReadError as error:
+                    self._failure = error
+                    raise
             pixels = self._pixels
         return pixels[box.y : box.y + box.h, box.x : box.x + box.w].copy()
 
@@ -75,17 +82,17 @@ class PictureSource(PixelSource):
         try:
             with _opened(self._path, self.name) as picture:
                 shown = picture if picture.mode == self._mode else picture.convert(self._mode)
-                pixels = upright(np.asarray(shown), self._turn)
+                stored = np.asarray(shown)
             if self.meta.vendor == "jpeg":
-                self._check_jpeg(np.asarray(shown))
+                self._check_jpeg(stored)
         except FAILURES as error:
             message = f"{self.name}: the picture cannot be decoded ({error}); copy the file again from its source."
             raise SlideReadError(message) from error
-        return pixels.astype(self.meta.dtype, copy=False)
+        return upright(stored, self._turn).astype(self.meta.dtype, copy=False)
 
     def _check_jpeg(self, stored: npt.NDArray[Any]) -> None:
         coded = Path(self._path).read_bytes()
-        if looks_odd(coded, stored) and not is_whole(coded):
+        if looks_odd(coded, stored) and not is_whole(coded, stored):
             message = f"{self.name}: its JPEG data are broken, pixels are missing; copy the file again from its source."
             raise SlideReadError(message)
 

@@ -14,6 +14,7 @@ from napari_wsi_mil.slide.spec import Box
 from napari_wsi_mil.slide.tiff.coded import JPEG, JPEG_2000, OLD_JPEG, coded_size, jpeg_frame, jpeg_is_cut
 from napari_wsi_mil.slide.tiff.looks import look_of
 from napari_wsi_mil.slide.tiff.orientation import stored_box, turned_yx, upright
+from napari_wsi_mil.slide.tiff.plain import plain_rows, row_bytes, unpacked
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -45,7 +46,8 @@ class PageImage:
         """
         key = page.keyframe
         self._page, self._key, self._read, self.name = page, key, read, name
-        self._stored_yx, self._tile_yx = _checked_sizes(page, name)
+        self._rows = plain_rows(page)
+        self._stored_yx, self._tile_yx = _checked_sizes(page, name, self._rows)
         self._white_gaps = white_gaps
         if int(key.compression) in JPEG_2000:
             key.subsampling = (1, 1)  # the codec returns full planes; tifffile would refuse
@@ -114,6 +116,8 @@ class PageImage:
 
     def _tile(self, row: int, col: int, first: int) -> Array:
         """Return one tile, at least as large as what of it lies inside the page."""
+        if self._rows is not None:
+            return self._some_rows(row, first // self._per_plane)
         index = first + row * self._across + col
         offset, count = self._place(index, row, col)
         if count == 0:
@@ -133,9 +137,18 @@ class PageImage:
         if tile.shape[0] < inside[0] or tile.shape[1] < inside[1] or tile.shape[2] != self._kept:
             self._fail(row, col, f"expected {inside[0]}x{inside[1]} px of {self._kept} samples, got {tile.shape}")
         odd = self._coding in JPEG and self._coding != OLD_JPEG and looks_odd(coded, tile)
-        if odd and not is_whole(coded, self._tables, self._header):
+        if odd and not is_whole(coded, tile, tables=self._tables, header=self._header):
             self._fail(row, col, "its JPEG data are broken, pixels are missing")
         return tile
+
+    def _some_rows(self, row: int, plane: int) -> Array:
+        """Return stored rows of an uncompressed page, as many as one tile counts here."""
+        each, rows = row_bytes(self._key), self._inside(row, 0)[0]
+        offset = int(self._page.dataoffsets[0]) + (plane * self._stored_yx[0] + row * self._tile_yx[0]) * each
+        raw = self._read(offset, rows * each)
+        if len(raw) < rows * each:
+            self._fail(row, 0, f"expected {rows * each} bytes at byte {offset}, got {len(raw)}")
+        return unpacked(raw, self._key)
 
     def _plausible(self, count: int, row: int, col: int, rows: int) -> int:
         """Return how many bytes to read for a tile that is said to have `count`."""
@@ -192,11 +205,11 @@ class PageImage:
 _COPY = "the file is damaged there, copy it again from its source."
 
 
-def _checked_sizes(page: TiffPage | TiffFrame, name: str) -> tuple[tuple[int, int], tuple[int, int]]:
+def _checked_sizes(page: TiffPage | TiffFrame, name: str, rows: int | None) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return (stored size, tile size) in pixels after holding both against reason."""
     key = page.keyframe
     h, w = key.imagelength, key.imagewidth
-    tile = (key.tilelength, key.tilewidth) if key.is_tiled else (min(key.rowsperstrip, h), w)
+    tile = (key.tilelength, key.tilewidth) if key.is_tiled else (rows or min(key.rowsperstrip, h), w)
     what = ""
     if h < 1 or w < 1 or h * w > MAX_PIXELS:
         what = f"an image of {h}x{w} px"

@@ -30,7 +30,8 @@ def outlines(mask: Mask, *, unit: float = 1.0, simplify_px: float = 0.5) -> list
         rings = [(ring - 0.5 + part.bbox[:2]) * unit for ring in rings if len(ring) >= 4]
         rings.sort(key=lambda ring: -_area(ring))
         whole = Polygon(rings[0], rings[1:])
-        found += _whole(shapely.simplify(whole, simplify_px * unit) if simplify_px else whole)
+        simple = shapely.simplify(whole, simplify_px * unit, preserve_topology=False) if simplify_px else whole
+        found += _whole(whole if simple.is_empty else simple)
     return sorted(found, key=lambda polygon: -polygon.area)
 
 

@@ -29,7 +29,12 @@ def show_as(viewer: ViewerModel, slide: Slide, *, managed: bool, between: bool) 
     for layer in images_of(viewer, slide):
         if shown_as(layer) == (managed, between):
             continue
-        levels = slide.pyramid(channel=layer.metadata["wsi_channel"], managed=managed, between=between, prefetch=True)
+        # kept per way of showing: each pyramid has a thread that prefetches
+        made = layer.metadata.setdefault("wsi_pyramids", {shown_as(layer): layer.data})
+        if (managed, between) not in made:
+            channel = layer.metadata["wsi_channel"]
+            made[managed, between] = slide.pyramid(channel=channel, managed=managed, between=between, prefetch=True)
+        levels = made[managed, between]
         # the coarsest level first: napari would otherwise look up its present level in the new, maybe shorter list
         layer.data_level = min(len(levels), len(layer.data)) - 1
         layer.data = levels

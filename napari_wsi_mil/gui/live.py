@@ -6,10 +6,11 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_info, show_warning
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer
 
 from napari_wsi_mil.gui import background
+from napari_wsi_mil.gui.ask_mpp import offer
 from napari_wsi_mil.gui.slides import images_of, is_slide_image, open_slides, slide_of
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ class SlideHost(QObject):
                 "Pixels now load in the background: napari's asynchronous slicing is on. The Slide panel undoes it."
             )
         if slide.mpp is None:
-            why = slide.pixel_size.problem or "the file holds no pixel size"
-            show_warning(f"{slide.name}: {why}. Lengths are in pixels until you enter it in the Slide panel.")
+            offer(viewer, slide)
 
     def _removed(self, event: Any) -> None:
         layer, slide = event.value, slide_of(event.value)

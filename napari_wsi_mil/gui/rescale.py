@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_wsi_mil.errors import StoreError
 from napari_wsi_mil.gui.camera import fit, visible
+from napari_wsi_mil.gui.news import news
 from napari_wsi_mil.gui.slides import images_of, layers_of, open_slides, slide_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def set_pixel_size(viewer: ViewerModel, slide: Slide, mpp_yx: tuple[float, float
     for layer in moving:
         _rescale(layer, ratio)
     fit(viewer, image, seen)
+    news(viewer).rescaled.emit(slide)
     try:
         slide.remember_mpp(mpp_yx)
     except OSError as error:

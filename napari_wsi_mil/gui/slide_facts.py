@@ -22,8 +22,15 @@ def size_text(slide: Slide) -> str:
     if slide.mpp_yx is None:
         return pixels
     mm_h, mm_w = h * slide.mpp_yx[0] / 1000, w * slide.mpp_yx[1] / 1000
+    if max(mm_h, mm_w) < 0.1:
+        return f"{1000 * mm_w:.1f} × {1000 * mm_h:.1f} µm\n{pixels}"
     digits = 1 if min(mm_h, mm_w) >= 10 else 2
     return f"{mm_w:.{digits}f} × {mm_h:.{digits}f} mm\n{pixels}"
+
+
+def why_unknown(slide: Slide) -> str:
+    """Return what is wrong with the pixel size, without a full stop."""
+    return slide.pixel_size.problem or "the file holds no pixel size"
 
 
 def levels_text(slide: Slide) -> str:
@@ -116,9 +123,8 @@ class SlideFacts(QWidget):
         self.mpp.setText(mpp_text(slide))
         size = slide.pixel_size
         if slide.mpp is None:
-            found = f" The file says {size.yx_um[1]:g}." if size.yx_um else ""
-            why = size.problem or "the file holds no pixel size"
-            self.notice.say(f"Pixel size not trusted: {why}.{found} Enter it above.", kind="warning", look=look)
+            why = why_unknown(slide)
+            self.notice.say(f"{why[:1].upper()}{why[1:]}. Enter the pixel size above.", kind="warning", look=look)
         else:
             self.notice.clear()
         self.mpp.setToolTip(f"From {size.source}. Type another value and press Enter; it is kept for this slide.")

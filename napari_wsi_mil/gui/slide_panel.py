@@ -21,6 +21,7 @@ from napari_wsi_mil.gui.display import DisplaySwitches, show_as
 from napari_wsi_mil.gui.job import Job
 from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.magnify import Magnifier
+from napari_wsi_mil.gui.news import news
 from napari_wsi_mil.gui.overview import Overview, overview_pixels
 from napari_wsi_mil.gui.parts import Notice, Panel, column, heading, look_of
 from napari_wsi_mil.gui.rescale import set_pixel_size
@@ -73,6 +74,8 @@ class SlidePanel(Panel):
         camera.events.center.connect(self._camera_moved)
         camera.events.zoom.connect(self._camera_moved)
         self.viewer.canvas.events.size.connect(self._camera_moved)
+        self._news = news(self.viewer)
+        self._news.rescaled.connect(self._rescaled)
 
     # -- which slide --------------------------------------------------------------------------
     @property
@@ -150,9 +153,12 @@ class SlidePanel(Panel):
             return
         except StoreError as error:
             self.notice.say(str(error), kind="warning", look=look_of(self.viewer))
-        self.facts.show_slide(self.slide, look_of(self.viewer))
-        self.magnifier.show_slide(self.slide)
-        self._camera_moved()
+
+    def _rescaled(self, slide: Slide) -> None:
+        if slide is self.slide:
+            self.facts.show_slide(slide, look_of(self.viewer))
+            self.magnifier.show_slide(slide)
+            self._camera_moved()
 
     def _display(self, managed: bool, between: bool) -> None:
         if self.slide is None:

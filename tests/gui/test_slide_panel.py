@@ -9,7 +9,7 @@ pytest.importorskip("qtpy")
 from napari.settings import get_settings
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QCheckBox
+from qtpy.QtWidgets import QApplication, QCheckBox, QInputDialog
 
 from napari_wsi_mil.gui.associated import LABEL_BUTTON, PictureWindow
 from napari_wsi_mil.gui.camera import visible
@@ -152,7 +152,7 @@ def test_an_unknown_pixel_size_is_said_and_can_be_settled(bench, panel, pyramid_
         (layer,) = bench.add(slide)
         assert [str(unit) for unit in layer.units] == ["pixel", "pixel"]
         assert panel.facts.notice.isVisible()
-        assert "Enter it above" in panel.facts.notice.text
+        assert panel.facts.notice.text == "The file holds no pixel size. Enter the pixel size above."
         assert not panel.magnifier.buttons[20].isEnabled()
         assert panel.magnifier.buttons[0].isEnabled()
         assert panel.magnifier.now.text() == ""
@@ -247,3 +247,33 @@ def test_slide_files_open_without_asking_when_told_so(shown) -> None:
     assert "*.tif" not in settings.extension2reader
     click(shown.display.ours)
     assert settings.extension2reader == {"*.csv": "napari"}
+
+
+def test_the_notification_asks_for_the_pixel_size_and_asks_again(bench, panel, pyramid_file) -> None:
+    from napari.utils.notifications import notification_manager
+
+    slide = open_slide(pyramid_file("plain.svs", np.full((600, 900, 3), 200, np.uint8), None))
+    (layer,) = bench.add(slide)
+    note = notification_manager.records[-1]
+    assert note.message == f"Lengths are in pixels. plain.svs: {slide.pixel_size.problem}."
+    ((text, pressed),) = note.actions
+    assert text == "Enter pixel size …"
+    pressed(note)
+    dialog = find_dialog()
+    assert "plain.svs" in dialog.labelText()
+    dialog.setTextValue("many")
+    dialog.accept()
+    again = find_dialog()
+    assert "got 'many'" in again.labelText()
+    again.setTextValue("0.4")
+    again.accept()
+    assert slide.mpp == 0.4
+    assert tuple(layer.scale) == (0.4, 0.4)
+    assert panel.facts.mpp.text() == "0.4"
+    bench.settle()
+    bench.viewer.layers.clear()
+
+
+def find_dialog() -> QInputDialog:
+    (dialog,) = [w for w in QApplication.allWidgets() if isinstance(w, QInputDialog) and w.isVisible()]
+    return dialog

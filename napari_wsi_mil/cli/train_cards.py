@@ -66,7 +66,7 @@ class HeadJob:
     name: str = "sac-mil-tumour"
     features: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 50
+    epochs: int = 40
     seed: int = 0
 
 

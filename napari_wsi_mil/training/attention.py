@@ -28,12 +28,12 @@ class HeadRecipe:
 
     architecture: str = "sac-mil"
     options: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 50
-    patience: int = 12
+    epochs: int = 40
+    patience: int = 10
     """Epochs without a better validation loss after which training stops."""
     learning_rate: float = 2e-4
     weight_decay: float = 1e-5
-    accumulate: int = 4
+    accumulate: int = 1
     """Slides per optimiser step."""
     held_out: float = 0.2
     """Share of the slides of each class used for early stopping."""

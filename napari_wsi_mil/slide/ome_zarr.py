@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import zarr
 from zarr.errors import BaseZarrError
 
 from napari_wsi_mil.errors import SlideDamaged, SlideNotFound, SlideReadError, UnsupportedSlide
+from napari_wsi_mil.slide.brief import in_short
 from napari_wsi_mil.slide.fingerprint import fingerprint, level_parts
 from napari_wsi_mil.slide.gate import Gate
 from napari_wsi_mil.slide.ngff import read_image
@@ -21,7 +24,10 @@ from napari_wsi_mil.slide.spec import Box, Level, Plane, SourceMeta
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-FAILURES = (BaseZarrError, OSError, ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError, EOFError)
+FAILURES = (
+    BaseZarrError, OSError, ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError, EOFError,
+    BadZipFile, zlib.error,
+)  # fmt: skip
 """What zarr and its codecs raise on broken metadata and chunks."""
 MAX_CHUNK_BYTES = 2**30
 MAX_PIXELS = 2**40
@@ -43,7 +49,7 @@ class ZarrSource(PixelSource):
             self._arrays = [group[p] for p in image.paths]
         except FAILURES as error:
             self.close()
-            message = f"{self.name}: the Zarr metadata is broken ({error}); copy the folder again from its source."
+            message = f"{self.name}: the Zarr metadata is broken ({in_short(error)}); copy the folder again from its source."
             raise SlideDamaged(message) from error
         self._image = image
         for array in self._arrays:
@@ -104,7 +110,7 @@ class ZarrSource(PixelSource):
             except FAILURES as error:
                 message = (
                     f"{self.name}: level {level}, row {box.y}, column {box.x} cannot be read "
-                    f"({error or type(error).__name__}); a chunk is damaged, copy it again from its source."
+                    f"({in_short(error)}); a chunk is damaged, copy it again from its source."
                 )
                 raise SlideReadError(message) from error
         if missing:
@@ -187,8 +193,8 @@ def _folder_in_zip(path: str, name: str) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        message = f"{name}: the zip is broken ({error}); copy it again from its source."
+    except BadZipFile as error:
+        message = f"{name}: the zip is broken ({in_short(error)}); copy it again from its source."
         raise SlideDamaged(message) from error
     roots = [n.rpartition("/")[0] for n in names if n.rpartition("/")[2] in ("zarr.json", ".zgroup", ".zattrs")]
     if not roots:

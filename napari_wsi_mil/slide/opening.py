@@ -79,7 +79,7 @@ def _file(place: Path, kind: str) -> PixelSource:
         raise UnsupportedSlide(message)
     if kind == "tiff":
         return _tiff(place)
-    if kind in ("png", "jpeg", "bmp", "webp") and place.suffix.lower() not in OPENSLIDE_SUFFIXES:
+    if kind in ("png", "jpeg", "bmp", "webp") and place.suffix.lower() != ".mrxs":  # that starts with a thumbnail
         from napari_wsi_mil.slide.picture import PictureSource
 
         return PictureSource(str(place))
@@ -114,7 +114,7 @@ def _tiff(place: Path) -> PixelSource:
         source = TiffSource(str(place))
     except UnsupportedSlide as error:
         return _openslide_instead(place, error)
-    if not source.tiles_overlap:
+    if not source.openslide_better:
         return source
     try:
         joined = _openslide_instead(place, None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_wsi_mil.errors import SlideClosed, SlideDamaged, SlideReadError, UnsupportedSlide
+from napari_wsi_mil.slide.brief import in_short
 from napari_wsi_mil.slide.fingerprint import file_parts, fingerprint, level_parts
 from napari_wsi_mil.slide.jpeg_check import is_whole, looks_odd
 from napari_wsi_mil.slide.pixel_size import INCH_UM, Claim, from_resolution, judge
@@ -86,7 +87,7 @@ class PictureSource(PixelSource):
             if self.meta.vendor == "jpeg":
                 self._check_jpeg(stored)
         except FAILURES as error:
-            message = f"{self.name}: the picture cannot be decoded ({error}); copy the file again from its source."
+            message = f"{self.name}: the picture cannot be decoded ({in_short(error)}); copy the file again from its source."
             raise SlideReadError(message) from error
         return upright(stored, self._turn).astype(self.meta.dtype, copy=False)
 
@@ -107,7 +108,7 @@ def decoded_rgb(coded: bytes, name: str) -> npt.NDArray[np.uint8]:
         with _opened(io.BytesIO(coded), name) as picture:
             return np.asarray(picture.convert("RGB"))
     except FAILURES as error:
-        message = f"{name}: the picture cannot be decoded ({error}); copy the file again from its source."
+        message = f"{name}: the picture cannot be decoded ({in_short(error)}); copy the file again from its source."
         raise SlideReadError(message) from error
 
 
@@ -121,7 +122,7 @@ def _opened(path: str | io.BytesIO, name: str) -> Image:
     except Image.DecompressionBombError as error:
         raise _too_large(name, str(error)) from error
     except FAILURES as error:
-        message = f"{name}: the picture's header cannot be read ({error}); copy the file again from its source."
+        message = f"{name}: the picture's header cannot be read ({in_short(error)}); copy the file again from its source."
         raise SlideDamaged(message) from error
     if picture.width * picture.height > MAX_PIXELS:
         picture.close()

@@ -52,7 +52,8 @@ class Slide:
     @property
     def name(self) -> str:
         """File name without folders."""
-        return PurePosixPath(self.path.replace("\\", "/").rstrip("/")).name
+        plain = self.path.partition("?")[0] if "://" in self.path else self.path
+        return PurePosixPath(plain.replace("\\", "/").rstrip("/")).name
 
     @property
     def levels(self) -> tuple[Level, ...]:

@@ -57,9 +57,9 @@ def looks_like_slide(path: str | os.PathLike[str]) -> bool:
     if is_url(text):
         return name.partition("?")[0].endswith(SUFFIXES)
     place = Path(text)
-    if place.is_dir():
-        return is_zarr_folder(place) or any(p.suffix.lower() == ".dcm" for p in place.iterdir())
     try:
+        if place.is_dir():
+            return is_zarr_folder(place) or any(p.suffix.lower() == ".dcm" for p in place.iterdir())
         if not place.is_file():  # nor is a pipe, which would wait for ever
             return False
         with place.open("rb") as file:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_wsi_mil.errors import SlideDamaged, SlideReadError, UnsupportedSlide
+from napari_wsi_mil.slide.brief import in_short
 from napari_wsi_mil.slide.fingerprint import EDGE_BYTES, fingerprint, level_parts
 from napari_wsi_mil.slide.gate import Gate
 from napari_wsi_mil.slide.pixel_size import Claim, judge
@@ -79,7 +80,7 @@ class OpenSlideSource(PixelSource):
                 return self._alone(corner, level, size, failure)
             except OpenSlideError as error:
                 message = (
-                    f"{self.name}: level {level}, row {box.y}, column {box.x} cannot be read ({error}); "
+                    f"{self.name}: level {level}, row {box.y}, column {box.x} cannot be read ({in_short(error)}); "
                     "the file is damaged there, copy it again from its source."
                 )
                 raise SlideReadError(message) from error
@@ -119,7 +120,7 @@ class OpenSlideSource(PixelSource):
             except OpenSlideError as error:
                 self._renew(self._slide)
                 message = (
-                    f"{self.name}: its {name} image cannot be read ({error}); copy the file again from its source."
+                    f"{self.name}: its {name} image cannot be read ({in_short(error)}); copy the file again from its source."
                 )
                 raise SlideReadError(message) from error
             return self._on_background(np.asarray(picture.convert("RGBA")))
@@ -140,7 +141,7 @@ def _opened(path: str, name: str) -> Any:
         )
         raise UnsupportedSlide(message) from error
     except openslide.OpenSlideError as error:
-        message = f"{name}: OpenSlide cannot open it ({error}); copy the file and the files beside it again."
+        message = f"{name}: OpenSlide cannot open it ({in_short(error)}); copy the file and the files beside it again."
         raise SlideDamaged(message) from error
     slide.set_cache(openslide.OpenSlideCache(OWN_CACHE_BYTES))
     return slide

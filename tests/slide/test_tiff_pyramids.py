@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_wsi_mil.errors import SlideError
 from napari_wsi_mil.slide import Box, Plane, open_slide
 
 from .made import GREY, RGB, assert_levels, pyramid, tiff_pages
@@ -75,6 +76,22 @@ def test_big_endian_bigtiff(tmp_path: Path) -> None:
             tif.write(level, tile=TILE, **GREY, **LOSSLESS, subfiletype=min(i, 1))
     with open_slide(tmp_path / "made.btf") as slide:
         assert_levels(slide, levels)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("rows", [1, 7, 4000])
+def test_uncompressed_strips_of_any_height(tmp_path: Path, planar: str, rows: int) -> None:
+    image = marked((1500, 420), 3, "uint16")
+    stored = image if planar == "contig" else np.moveaxis(image, -1, 0)
+    path = tmp_path / "made.tif"
+    tifffile.imwrite(path, stored, rowsperstrip=rows, planarconfig=planar, byteorder=">", metadata=None, **RGB)
+    with open_slide(path) as slide:
+        assert slide.levels[0].tile_yx == (416 if planar == "contig" else 1024, 420)
+        assert_levels(slide, [image])
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(SlideError), open_slide(path) as slide:
+        slide.read_level(0, Box(1400, 0, 10, 10))
 
 
 def test_pages_in_any_order_and_strangers_left_out(tmp_path: Path) -> None:

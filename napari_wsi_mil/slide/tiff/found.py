@@ -46,8 +46,8 @@ class Found:
     """Where the pyramid's first pixel lies on the glass, where the file says so."""
     white_gaps: bool = False
     """Tiles that are not stored are glass in this format."""
-    tiles_overlap: bool = False
-    """Tiles side by side are not the picture: whoever can join them should read this file."""
+    openslide_better: bool = False
+    """Our way of reading is wrong here (tiles overlap) or very slow: OpenSlide should, if it opens the file."""
     properties: dict[str, str] = field(default_factory=dict)
 
 

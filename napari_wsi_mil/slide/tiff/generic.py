@@ -20,6 +20,10 @@ def read_generic(pages: list[TiffPage]) -> Found:
         depth, levels = 1, [_one(g, main) for g in levels]
     found = Found("generic", list(levels), planes=tuple(Plane(z=z) for z in range(depth)), n_z=depth)
     found.claims = resolution_claim(main)
+    used = {id(p) for group in levels for p in group}
+    strangers = [str(i) for i, p in enumerate(pages) if id(p) not in used]
+    if strangers:
+        found.properties["left out.pages"] = ", ".join(strangers)
     return found
 
 

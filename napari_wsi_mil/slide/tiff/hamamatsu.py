@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_wsi_mil.slide.spec import Plane
+from napari_wsi_mil.slide.tiff.coded import JPEG
 from napari_wsi_mil.slide.tiff.found import Found, by_size, number, resolution_claim, size_yx
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 LENS, Z_OFFSET_NM, CHANNEL, NOTES = 65421, 65424, 65434, 65449
 MACRO, MAP = -1, -2
+MAX_WHOLE_PX = 2**24
 
 
 def is_hamamatsu(first: TiffPage) -> bool:
@@ -40,8 +42,15 @@ def read_hamamatsu(pages: list[TiffPage]) -> Found:
     for page, power in zip(pages, lens, strict=True):
         if power in (MACRO, MAP):
             found.associated["macro" if power == MACRO else "map"] = page
+    found.openslide_better = any(_one_piece(group[0]) for group in levels)
     found.properties["hamamatsu.size"] = "x".join(map(str, reversed(size_yx(main))))
     return found
+
+
+def _one_piece(page: TiffPage) -> bool:
+    """Whether a large JPEG has no list of restart markers, so that each read would decode all of it."""
+    pixels = page.imagelength * page.imagewidth
+    return page.jpegheader is None and int(page.compression) in JPEG and pixels > MAX_WHOLE_PX
 
 
 def _in_focus(group: list[TiffPage]) -> TiffPage:

@@ -83,6 +83,7 @@ def read_series(series: TiffPageSeries, vendor: str, name: str) -> Found:
             raise SlideDamaged(message)
         if in_proportion(size_yx(pages[0]), size_yx(key)):
             levels.append(pages)
+    levels.sort(key=lambda pages: math.prod(size_yx(pages[0])), reverse=True)
     found = Found(vendor, levels, planes=planes, n_z=sizes.get("Z", 1), n_t=sizes.get("T", 1))
     n_c = 1 + max(p.c for p in planes)
     if n_c > 1:

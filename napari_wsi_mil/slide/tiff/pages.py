@@ -9,12 +9,13 @@ import numpy as np
 from tifffile import TiffFileError
 
 from napari_wsi_mil.errors import SlideDamaged, SlideReadError
+from napari_wsi_mil.slide.brief import in_short
 from napari_wsi_mil.slide.jpeg_check import is_whole, looks_odd
 from napari_wsi_mil.slide.spec import Box
 from napari_wsi_mil.slide.tiff.coded import JPEG, JPEG_2000, OLD_JPEG, coded_size, jpeg_frame, jpeg_is_cut
 from napari_wsi_mil.slide.tiff.looks import look_of
 from napari_wsi_mil.slide.tiff.orientation import stored_box, turned_yx, upright
-from napari_wsi_mil.slide.tiff.plain import plain_rows, row_bytes, unpacked
+from napari_wsi_mil.slide.tiff.plain import UNCOMPRESSED, plain_rows, row_bytes, unpacked
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 MAX_TILE_BYTES = 2**30
 MAX_PIXELS = 2**40
-UNCOMPRESSED = 1
 PLAIN_BITS = (1, 8, 16, 32, 64)
 SLACK_BYTES = 2**20
 ORIENTATION = 274
@@ -64,7 +64,7 @@ class PageImage:
         try:
             key.init_decode()
         except DECODER_FAILURES as error:
-            message = f"{name}: its tiles cannot be decoded ({error}); export the slide as plain JPEG or LZW TIFF."
+            message = f"{name}: its tiles cannot be decoded ({in_short(error)}); export the slide as plain JPEG or LZW TIFF."
             raise SlideDamaged(message) from error
 
     def read(self, box: Box, channel: int = 0) -> Array:
@@ -131,7 +131,7 @@ class PageImage:
         try:
             decoded = self._key.decode(coded, index, jpegtables=self._tables, jpegheader=self._header)[0]
         except DECODER_FAILURES as error:
-            message = f"{self._where(row, col)} cannot be decoded ({error or type(error).__name__}); {_COPY}"
+            message = f"{self._where(row, col)} cannot be decoded ({in_short(error)}); {_COPY}"
             raise SlideReadError(message) from error
         tile: Array = decoded[0]
         if tile.shape[0] < inside[0] or tile.shape[1] < inside[1] or tile.shape[2] != self._kept:
@@ -223,12 +223,17 @@ def _checked_sizes(page: TiffPage | TiffFrame, name: str, rows: int | None) -> t
         what = "no tiles"
     elif key.is_tiled and len(page.dataoffsets) > (most := _tiles_needed(key, (h, w), tile)):
         what = f"{len(page.dataoffsets)} tiles where {h}x{w} px need {most}"
-    elif int(key.compression) == UNCOMPRESSED and 0 < 2 * page.databytecounts[0] < _plain_bytes(key, tile):
+    elif rows is None and _plain_cut_short(page, tile):
         what = f"uncompressed tiles in {page.databytecounts[0]} bytes where {_plain_bytes(key, tile)} are needed"
     if what:
         message = f"{name}: the TIFF structure is broken: it claims {what}; copy the file again from its source."
         raise SlideDamaged(message)
     return (h, w), (int(tile[0]), int(tile[1]))
+
+
+def _plain_cut_short(page: TiffPage | TiffFrame, tile: tuple[int, int]) -> bool:
+    plain = int(page.keyframe.compression) == UNCOMPRESSED
+    return plain and 0 < 2 * page.databytecounts[0] < _plain_bytes(page.keyframe, tile)
 
 
 def _tiles_needed(key: TiffPage, shape_yx: tuple[int, int], tile_yx: tuple[int, int]) -> int:
@@ -255,5 +260,5 @@ def _jpeg_parts(page: TiffPage | TiffFrame, name: str) -> tuple[bytes | None, by
     try:
         return page.jpegtables, page.keyframe.jpegheader
     except DECODER_FAILURES as error:
-        message = f"{name}: the shared JPEG tables cannot be read ({error}); copy the file again from its source."
+        message = f"{name}: the shared JPEG tables cannot be read ({in_short(error)}); copy the file again from its source."
         raise SlideDamaged(message) from error

@@ -10,12 +10,14 @@ import numpy as np
 import tifffile
 
 from napari_wsi_mil.errors import SlideDamaged, SlideError, UnsupportedSlide
+from napari_wsi_mil.slide.brief import in_short
 from napari_wsi_mil.slide.fingerprint import file_parts, fingerprint, level_parts
 from napari_wsi_mil.slide.pixel_size import Claim, judge
 from napari_wsi_mil.slide.source import PixelSource
 from napari_wsi_mil.slide.spec import Box, Channel, Level, Plane, SourceMeta
 from napari_wsi_mil.slide.tiff.files import LocalBytes, SeekableBytes
 from napari_wsi_mil.slide.tiff.guard import check_directories
+from napari_wsi_mil.slide.tiff.looks import PALETTE, RGB, YCBCR
 from napari_wsi_mil.slide.tiff.pages import DECODER_FAILURES, PageImage
 from napari_wsi_mil.slide.tiff.quiet import quiet_parser
 from napari_wsi_mil.slide.tiff.vendors import find_pyramid
@@ -53,10 +55,10 @@ class TiffSource(PixelSource):
             self._files.append(tif)
             found = find_pyramid(tif, self.name)
         except DECODER_FAILURES as error:
-            message = f"{self.name}: the TIFF structure is broken ({error}); copy the file again from its source."
+            message = f"{self.name}: the TIFF structure is broken ({in_short(error)}); copy the file again from its source."
             raise SlideDamaged(message) from error
         self._found = found
-        self.tiles_overlap = found.tiles_overlap
+        self.openslide_better = found.openslide_better
         self._images = self._level_images(found)
         first = next(iter(self._images[0].values()))
         levels = self._levels(found)
@@ -158,5 +160,8 @@ class TiffSource(PixelSource):
 
 
 def _icc(found: Found) -> bytes | None:
-    profile = found.levels[0][0].keyframe.tags.valueof(ICC_PROFILE)
-    return bytes(profile) if isinstance(profile, bytes | bytearray) else None
+    """Return the profile of the pixels we show; one for CMYK or CIELab says nothing of the RGB made of them."""
+    first = found.levels[0][0].keyframe
+    profile = first.tags.valueof(ICC_PROFILE)
+    ours = int(first.photometric) in (RGB, PALETTE, YCBCR)
+    return bytes(profile) if ours and isinstance(profile, bytes | bytearray) else None

@@ -47,7 +47,7 @@ def find_pyramid(tif: TiffFile, name: str) -> Found:
         return read_ventana(pages)
     found = read_generic(pages)
     if str(first.software or "").startswith(TRESTLE):  # its tiles overlap, by amounts OpenSlide knows how to read
-        found.vendor, found.tiles_overlap = "trestle", True
+        found.vendor, found.openslide_better = "trestle", True
         found.properties["trestle.note"] = "tiles overlap and are shown side by side"
     return found
 

@@ -33,8 +33,8 @@ def read_ventana(pages: list[TiffPage]) -> Found:
         for name in ("label", "thumbnail", "macro", "probability"):
             if "level=" not in text and name in text:
                 found.associated.setdefault("macro" if name == "label" and "overview" in text else name, page)
-    found.tiles_overlap = tiles_overlap(pages)
-    if found.tiles_overlap:
+    found.openslide_better = tiles_overlap(pages)
+    if found.openslide_better:
         found.properties["ventana.note"] = "tiles overlap and are shown side by side"
     scan = _scan(pages)
     if scan is not None:
@@ -55,7 +55,7 @@ def tiles_overlap(pages: list[TiffPage]) -> bool:
         joints = list(root.iter("TileJointInfo"))
         if any(number(j.get(k)) for j in joints for k in ("OverlapX", "OverlapY")):
             return True
-        if len(list(root.iter("ImageInfo"))) > 1:
+        if sum(info.get("AOIScanned", "1") != "0" for info in root.iter("ImageInfo")) > 1:
             return True
     return False
 

@@ -49,7 +49,9 @@ class ZarrSource(PixelSource):
             self._arrays = [group[p] for p in image.paths]
         except FAILURES as error:
             self.close()
-            message = f"{self.name}: the Zarr metadata is broken ({in_short(error)}); copy the folder again from its source."
+            message = (
+                f"{self.name}: the Zarr metadata is broken ({in_short(error)}); copy the folder again from its source."
+            )
             raise SlideDamaged(message) from error
         self._image = image
         for array in self._arrays:

@@ -87,7 +87,9 @@ class PictureSource(PixelSource):
             if self.meta.vendor == "jpeg":
                 self._check_jpeg(stored)
         except FAILURES as error:
-            message = f"{self.name}: the picture cannot be decoded ({in_short(error)}); copy the file again from its source."
+            message = (
+                f"{self.name}: the picture cannot be decoded ({in_short(error)}); copy the file again from its source."
+            )
             raise SlideReadError(message) from error
         return upright(stored, self._turn).astype(self.meta.dtype, copy=False)
 
@@ -122,7 +124,9 @@ def _opened(path: str | io.BytesIO, name: str) -> Image:
     except Image.DecompressionBombError as error:
         raise _too_large(name, str(error)) from error
     except FAILURES as error:
-        message = f"{name}: the picture's header cannot be read ({in_short(error)}); copy the file again from its source."
+        message = (
+            f"{name}: the picture's header cannot be read ({in_short(error)}); copy the file again from its source."
+        )
         raise SlideDamaged(message) from error
     if picture.width * picture.height > MAX_PIXELS:
         picture.close()

@@ -120,7 +120,8 @@ class OpenSlideSource(PixelSource):
             except OpenSlideError as error:
                 self._renew(self._slide)
                 message = (
-                    f"{self.name}: its {name} image cannot be read ({in_short(error)}); copy the file again from its source."
+                    f"{self.name}: its {name} image cannot be read ({in_short(error)}); "
+                    "copy the file again from its source."
                 )
                 raise SlideReadError(message) from error
             return self._on_background(np.asarray(picture.convert("RGBA")))

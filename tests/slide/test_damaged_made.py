@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import damage_files, damage_tiff
+from . import damage_files, damage_more, damage_tiff
 from .damage import VARIANTS, Variant, make
 from .good_files import WRITERS, levels_of
 from .probe import Prober
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-FILLERS_OF_VARIANTS = (damage_tiff, damage_files)
+FILLERS_OF_VARIANTS = (damage_tiff, damage_files, damage_more)
 
 
 @pytest.fixture(scope="module")

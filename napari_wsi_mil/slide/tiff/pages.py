@@ -64,7 +64,9 @@ class PageImage:
         try:
             key.init_decode()
         except DECODER_FAILURES as error:
-            message = f"{name}: its tiles cannot be decoded ({in_short(error)}); export the slide as plain JPEG or LZW TIFF."
+            message = (
+                f"{name}: its tiles cannot be decoded ({in_short(error)}); export the slide as plain JPEG or LZW TIFF."
+            )
             raise SlideDamaged(message) from error
 
     def read(self, box: Box, channel: int = 0) -> Array:
@@ -260,5 +262,7 @@ def _jpeg_parts(page: TiffPage | TiffFrame, name: str) -> tuple[bytes | None, by
     try:
         return page.jpegtables, page.keyframe.jpegheader
     except DECODER_FAILURES as error:
-        message = f"{name}: the shared JPEG tables cannot be read ({in_short(error)}); copy the file again from its source."
+        message = (
+            f"{name}: the shared JPEG tables cannot be read ({in_short(error)}); copy the file again from its source."
+        )
         raise SlideDamaged(message) from error

@@ -55,7 +55,9 @@ class TiffSource(PixelSource):
             self._files.append(tif)
             found = find_pyramid(tif, self.name)
         except DECODER_FAILURES as error:
-            message = f"{self.name}: the TIFF structure is broken ({in_short(error)}); copy the file again from its source."
+            message = (
+                f"{self.name}: the TIFF structure is broken ({in_short(error)}); copy the file again from its source."
+            )
             raise SlideDamaged(message) from error
         self._found = found
         self.openslide_better = found.openslide_better

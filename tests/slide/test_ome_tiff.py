@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_wsi_mil.errors import SlideDamaged
 from napari_wsi_mil.slide import Channel, Plane, open_slide
 
 from .made import assert_levels
@@ -92,3 +93,26 @@ def test_imagej_hyperstack(tmp_path: Path) -> None:
         assert slide.pixel_size.yx_um == (0.25, 0.5)
         for z, c in np.ndindex(3, 2):
             assert_levels(slide, [stack[z, c]], Plane(z=z, c=c))
+
+
+SET_XML = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{own}">
+<Image ID="Image:0"><Pixels DimensionOrder="XYZCT" ID="Pixels:0" SizeX="80" SizeY="60" SizeZ="1" SizeC="2" SizeT="1" Type="uint8">
+<Channel ID="Channel:0:0" SamplesPerPixel="1" Name="one"/><Channel ID="Channel:0:1" SamplesPerPixel="1" Name="two"/>
+<TiffData FirstC="0" IFD="0" PlaneCount="1"><UUID FileName="c0.ome.tif">urn:uuid:0</UUID></TiffData>
+<TiffData FirstC="1" IFD="0" PlaneCount="1"><UUID FileName="c1.ome.tif">urn:uuid:1</UUID></TiffData></Pixels></Image></OME>"""
+
+
+def test_a_set_of_files(tmp_path: Path) -> None:
+    images = [marked((60, 80), 1, seed=i) for i in range(2)]
+    for i, image in enumerate(images):
+        tifffile.imwrite(
+            tmp_path / f"c{i}.ome.tif", image, photometric="minisblack", description=SET_XML.format(own=i), metadata=None,
+            tile=(32, 32), compression="zlib",
+        )  # fmt: skip
+    with open_slide(tmp_path / "c0.ome.tif") as slide:
+        assert [c.name for c in slide.meta.channels] == ["one", "two"]
+        for c in range(2):
+            assert_levels(slide, [images[c]], Plane(c=c))
+    (tmp_path / "c1.ome.tif").unlink()
+    with pytest.raises(SlideDamaged, match="expected 2 images, got 1; get the missing files of the set"):
+        open_slide(tmp_path / "c0.ome.tif")

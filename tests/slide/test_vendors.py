@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import imagecodecs
@@ -10,7 +11,7 @@ import openslide
 import pytest
 import tifffile
 
-from napari_wsi_mil.errors import SlideDamaged
+from napari_wsi_mil.errors import SlideDamaged, SlideReadError
 from napari_wsi_mil.slide import Box, Channel, Plane, open_slide
 
 from . import vendor_files as made
@@ -167,3 +168,65 @@ def test_aperio_label_macro_and_focal_planes(tmp_path: Path) -> None:
         assert slide.meta.associated == ("thumbnail", "label", "macro")
         assert_levels(slide, [pages[0], pages[2]], Plane(z=0))
         assert_levels(slide, [pages[1], pages[3]], Plane(z=1))
+
+
+def test_the_label_is_only_read_when_asked_for(tmp_path: Path) -> None:
+    """A label that cannot be read hurts nobody but who asks for it by name."""
+    text = "Aperio Image Library v11.2.1\r\n{}|AppMag = 40|MPP = 0.25"
+    with tifffile.TiffWriter(tmp_path / "a.svs") as tif:
+        tif.write(
+            made.marked((128, 192)), photometric="rgb", tile=made.TILE, description=text.format("x"), **made.LOSSLESS
+        )
+        tif.write(made.marked((40, 60)), photometric="rgb", description=text.format("label 60x40"), **made.LOSSLESS)
+    with tifffile.TiffFile(tmp_path / "a.svs") as tif:
+        place = tif.pages[1].dataoffsets[0]
+    with (tmp_path / "a.svs").open("r+b") as file:
+        file.seek(place)
+        file.write(b"\xff" * 40)
+    with open_slide(tmp_path / "a.svs") as slide:
+        assert_levels(slide, [made.marked((128, 192))])
+        assert slide.pyramid()[0].compute().shape == (128, 192, 3)
+        assert slide.meta.associated == ("label",)
+        with pytest.raises(SlideReadError, match="a.svs label: strip at row 0, column 0 cannot be decoded"):
+            slide.read_associated("label")
+
+
+def moved_behind_4_gib(ndpi: bytes) -> tuple[bytes, bytes, int]:
+    """Return (header, body, place of body) of an NDPI whose offsets need the high words of its 64-bit form."""
+    sizes = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+    body, place = bytearray(ndpi), 4_600_000_000
+    (at,) = struct.unpack("<Q", body[4:12])
+    header = bytes(body[:4]) + struct.pack("<Q", at + place)
+    while at:
+        (count,) = struct.unpack("<H", body[at : at + 2])
+        following = at + 2 + 12 * count
+        for i in range(count):
+            entry, high = at + 2 + 12 * i, following + 8 + 4 * i
+            code, kind, n = struct.unpack("<HHI", body[entry : entry + 8])
+            if sizes[kind] * n > 4 or code == 273:
+                (low,), (upper,) = (
+                    struct.unpack("<I", body[entry + 8 : entry + 12]),
+                    struct.unpack("<I", body[high : high + 4]),
+                )
+                value = low + (upper << 32) + place
+                body[entry + 8 : entry + 12] = struct.pack("<I", value & 0xFFFFFFFF)
+                body[high : high + 4] = struct.pack("<I", value >> 32)
+        (at,) = struct.unpack("<Q", body[following : following + 8])
+        if at:
+            body[following : following + 8] = struct.pack("<Q", at + place)
+    return header, bytes(body), place
+
+
+@pytest.mark.slow
+def test_hamamatsu_beyond_4_gib(shared: Path, tmp_path: Path) -> None:
+    small = shared / "slides/real/test3-DAPI-2-(387).ndpi"
+    header, body, place = moved_behind_4_gib(small.read_bytes())
+    with (tmp_path / "big.tif").open("wb") as file:  # with a hole, not with 4 GiB on the disk
+        file.write(header)
+        file.seek(place)
+        file.write(body)
+    with open_slide(tmp_path / "big.tif") as big, open_slide(small) as wanted:
+        assert (big.meta.vendor, big.mpp) == ("hamamatsu", wanted.mpp)
+        for i, level in enumerate(wanted.levels):
+            box = Box(level.shape_yx[0] - 99, 0, 99, level.shape_yx[1])
+            np.testing.assert_array_equal(big.read_level(i, box), wanted.read_level(i, box))

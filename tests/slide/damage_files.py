@@ -187,7 +187,7 @@ for _base in ("zarr04", "zarr05"):
     add(_base, "refused", level_0_missing=lambda path: shutil.rmtree(path / "0"))
     add(_base, "refused", json_cut=lambda path, n=_attrs: (path / n).write_text((path / n).read_text()[:200]) and None)
     add(_base, "refused", array_json_empty=lambda path, n=_level: (path / "0" / n).write_text("") and None)
-    add(_base, "refused", folder_emptied=lambda path: [shutil.rmtree(path), path.mkdir()] and None)
+    add(_base, "refused", folder_emptied=lambda path: (shutil.rmtree(path), path.mkdir())[1])
 
 # -- no slide at all ----------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,17 +142,18 @@ class ZarrSource(PixelSource):
         if array.fill_value is not None and np.any(array.fill_value):
             return False
         chunks = array.shards or array.chunks
-        ch, cw = chunks[axes.index("y")], chunks[axes.index("x")]
-        for row in range(box.y // ch, -(-(box.y + box.h) // ch)):
-            for col in range(box.x // cw, -(-(box.x + box.w) // cw)):
-                y0, x0 = max(row * ch - box.y, 0), max(col * cw - box.x, 0)
-                part = pixels[y0 : (row + 1) * ch - box.y, x0 : (col + 1) * cw - box.x]
-                if not part.any() and not self._stored(array, {"y": row, "x": col, "z": plane.z, "t": plane.t}, chunks):
-                    return True
+        ch, cw, cc = (chunks[axes.index(a)] for a in "yxc")
+        rows, cols = range(box.y // ch, -(-(box.y + box.h) // ch)), range(box.x // cw, -(-(box.x + box.w) // cw))
+        for row, col, c in itertools.product(rows, cols, range(-(-pixels.shape[2] // cc))):
+            y0, x0 = max(row * ch - box.y, 0), max(col * cw - box.x, 0)
+            part = pixels[y0 : (row + 1) * ch - box.y, x0 : (col + 1) * cw - box.x, c * cc : (c + 1) * cc]
+            spot = {"y": row, "x": col, "c": c, "z": plane.z, "t": plane.t}
+            if not part.any() and not self._stored(array, spot, chunks):
+                return True
         return False
 
     def _stored(self, array: Any, spot: dict[str, int], chunks: tuple[int, ...]) -> bool:
-        """Whether the store holds a chunk; `spot` counts y and x in chunks, z and t in pixels, and c is its first."""
+        """Whether the store holds a chunk; `spot` counts y, x and c in chunks, z and t in slices."""
         index = tuple(spot.get(a, 0) // (c if a in "zt" else 1) for a, c in zip(self._image.axes, chunks, strict=True))
         place = array.store_path / array.metadata.encode_chunk_key(index)
         return bool(zarr.core.sync.sync(place.store.exists(place.path)))

@@ -11,10 +11,11 @@ import tifffile
 from PIL import Image
 
 from napari_wsi_mil.errors import SlideReadError
-from napari_wsi_mil.slide import Box, Plane
+from napari_wsi_mil.slide import Box, Plane, open_slide
 from napari_wsi_mil.slide.vendor import OpenSlideSource
 
 from .made import pyramid
+from .vendor_files import marked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,9 @@ def test_bounds_are_the_slide() -> None:
         assert meta.pixel_size.yx_um == (0.24, 0.23)
         whole = source.read(1, Box(0, 0, 80, 100), Plane())
         np.testing.assert_array_equal(whole, handle.pixels(1)[40:120, 60:160, :3])
-        np.testing.assert_array_equal(source.read(0, Box(10, 20, 5, 6), Plane()), handle.pixels(0)[170:175, 260:266, :3])
+        np.testing.assert_array_equal(
+            source.read(0, Box(10, 20, 5, 6), Plane()), handle.pixels(0)[170:175, 260:266, :3]
+        )
         assert handle.asked[-1] == ((260, 170), 0, (6, 5))
         assert source.read_associated("macro")[0, 0].tolist() == [9, 8, 7]
     assert handle.closed == 1
@@ -86,7 +89,9 @@ def test_transparency_lies_on_the_background(colour: str) -> None:
 
 def test_errors_name_the_place() -> None:
     source = OpenSlideSource("made.mrxs", handle=Handle(fail=True))
-    with pytest.raises(SlideReadError, match=r"made.mrxs: level 1, row 3, column 4 cannot be read \(Cannot read tile\)"):
+    with pytest.raises(
+        SlideReadError, match=r"made.mrxs: level 1, row 3, column 4 cannot be read \(Cannot read tile\)"
+    ):
         source.read(1, Box(3, 4, 5, 5), Plane())
 
 
@@ -106,7 +111,27 @@ def test_one_bad_tile_does_not_end_the_slide(tmp_path: Path) -> None:
         np.testing.assert_array_equal(source.read(0, Box(0, 0, 64, 64), Plane()), levels[0][:64, :64])
 
 
-@pytest.mark.parametrize("sizes", [[(1000, 1500), (400, 600)], [(4001, 1000), (1000, 250)], [(1001, 999), (333, 332), (111, 110)]])
+def test_hamamatsu_vms_by_content(tmp_path: Path) -> None:
+    image = marked((512, 768))
+    pictures = {"a": image, "map": image[::8, ::8], "macro": image[::4, ::4]}
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.jpg", quality=92, restart_marker_blocks=4, subsampling=0)
+    facts = {
+        "NoLayers": 1, "NoJpegColumns": 1, "NoJpegRows": 1, "ImageFile": "a.jpg", "MapFile": "map.jpg", "MacroImage": "macro.jpg",
+        "PhysicalWidth": 384000, "PhysicalHeight": 256000, "PhysicalMacroWidth": 384000, "PhysicalMacroHeight": 256000, "SourceLens": 20,
+    }  # fmt: skip
+    lines = "".join(f"{k}={v}\n" for k, v in facts.items())
+    (tmp_path / "wrong.txt").write_text(f"[Virtual Microscope Specimen]\n{lines}")
+    with open_slide(tmp_path / "wrong.txt") as slide, Image.open(tmp_path / "a.jpg") as whole:
+        assert (slide.meta.vendor, slide.mpp, slide.meta.objective) == ("hamamatsu", 0.5, 20.0)
+        assert [level.downsample_yx[0] for level in slide.levels] == [1, 2, 4, 8, 16, 32, 64]
+        np.testing.assert_array_equal(slide.read_level(0, Box(0, 0, 512, 768)), np.asarray(whole))
+        assert slide.read_associated("macro").shape == (128, 192, 3)
+
+
+@pytest.mark.parametrize(
+    "sizes", [[(1000, 1500), (400, 600)], [(4001, 1000), (1000, 250)], [(1001, 999), (333, 332), (111, 110)]]
+)
 def test_level_pixels_are_exact_with_fractional_downsamples(tmp_path: Path, sizes: list[tuple[int, int]]) -> None:
     path = tmp_path / "made.tif"
     levels = pyramid(path, sizes)
@@ -117,5 +142,7 @@ def test_level_pixels_are_exact_with_fractional_downsamples(tmp_path: Path, size
             assert source.meta.levels[i].downsample_yx == (sizes[0][0] / h, sizes[0][1] / w)
             for _ in range(20):
                 y, x = int(rng.integers(0, h - 30)), int(rng.integers(0, w - 30))
-                np.testing.assert_array_equal(source.read(i, Box(y, x, 30, 30), Plane()), wanted[y : y + 30, x : x + 30])
+                np.testing.assert_array_equal(
+                    source.read(i, Box(y, x, 30, 30), Plane()), wanted[y : y + 30, x : x + 30]
+                )
             np.testing.assert_array_equal(source.read(i, Box(0, 0, h, w), Plane()), wanted)

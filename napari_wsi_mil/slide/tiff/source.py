@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -44,21 +45,24 @@ class TiffSource(PixelSource):
         try:
             with quiet_parser():
                 self._open(path, local=source is None)
+        except DECODER_FAILURES as error:  # a tag of an unforeseen type or count may trip the parser or us
+            self.close()
+            message = (
+                f"{self.name}: the TIFF structure is broken ({in_short(error)}); copy the file again from its source."
+            )
+            raise SlideDamaged(message) from error
         except BaseException:
             self.close()
             raise
 
     def _open(self, path: str, *, local: bool) -> None:
+        muttering = logging.getLogger("tifffile")
+        if not muttering.handlers:  # else it prints what our errors say better
+            muttering.addHandler(logging.NullHandler())
         ndpi = check_directories(self._bytes, self._bytes.size, self.name)
-        try:
-            tif = tifffile.TiffFile(path if local else SeekableBytes(self._bytes, self.name), is_ndpi=ndpi or None)
-            self._files.append(tif)
-            found = find_pyramid(tif, self.name)
-        except DECODER_FAILURES as error:
-            message = (
-                f"{self.name}: the TIFF structure is broken ({in_short(error)}); copy the file again from its source."
-            )
-            raise SlideDamaged(message) from error
+        tif = tifffile.TiffFile(path if local else SeekableBytes(self._bytes, self.name), is_ndpi=ndpi or None)
+        self._files.append(tif)
+        found = find_pyramid(tif, self.name)
         self._found = found
         self.openslide_better = found.openslide_better
         self._images = self._level_images(found)

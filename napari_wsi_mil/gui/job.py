@@ -8,7 +8,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Protocol
 
-from qtpy.QtCore import QCoreApplication, QObject, Signal
+from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 from napari_wsi_mil.errors import WsiMilError
 from napari_wsi_mil.ticks import Cancelled
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REPORT_EVERY_S = 0.1
+ANSWER_MS = 900
 QUIT_WAIT_S = 2.0
 """How long leaving the application waits for a run to notice its cancel."""
 
@@ -76,7 +77,12 @@ class Job(QObject):
         return self
 
     def cancel(self) -> None:
-        """Ask the run to stop at its next tick."""
+        """Ask the run to stop at its next tick; `cancelled` comes then, or after 0.9 s whatever the run is at.
+
+        A thread cannot be killed: a run that does not tick goes on to its next tick unseen, and its result is dropped.
+        """
+        if self.running and not self._stop.is_set():
+            QTimer.singleShot(ANSWER_MS, self._abandon)
         self._stop.set()
 
     @property
@@ -114,8 +120,18 @@ class Job(QObject):
 
     # -- on the window's thread ---------------------------------------------------------------
     def _finish(self) -> None:
+        """The thread is done."""
         kind, value = self._outcome
         self._outcome = ("cancelled", None)
+        self._end(kind, value)
+        _RUNNING.discard(self)
+
+    def _abandon(self) -> None:
+        self._end("cancelled", None)
+
+    def _end(self, kind: str, value: object) -> None:
+        if not self.running:
+            return
         self.running = False
         app = QCoreApplication.instance()
         if app is not None:
@@ -126,7 +142,6 @@ class Job(QObject):
             self.failed.emit(value)
         else:
             self.succeeded.emit(value)
-        _RUNNING.discard(self)
         self.ended.emit()
 
     def _quit(self) -> None:

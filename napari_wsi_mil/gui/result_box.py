@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_wsi_mil.gui.bars import Bars
@@ -122,9 +123,12 @@ class ResultBox(QWidget):
         (y, x), (h, w) = result.grid.yx0[tile], result.grid.side_yx0
         margin = (TILES_IN_VIEW - 1) / 2
         fit(self._viewer, images[0], View(y - h * margin, x - w * margin, h * TILES_IN_VIEW, w * TILES_IN_VIEW))
-        self._outline(slide, result, tile)
+        # napari takes a while to make a shapes layer; the view moves first
+        QTimer.singleShot(0, partial(self._outline, slide, result, tile))
 
     def _outline(self, slide: Slide, result: Attention, tile: int) -> None:
+        if result is not self.result or slide.closed:
+            return
         layer = self._tiles_layer(slide, result)
         rows = self.gallery.rows
         layer.edge_color = [PICKED if row == tile else OTHERS for row in rows]

@@ -180,6 +180,7 @@ def test_a_click_in_the_gallery_flies_to_the_tile_and_outlines_it(bench, panel) 
     view = visible(bench.viewer, bench.viewer.layers[0])
     assert (view.y + view.h / 2, view.x + view.w / 2) == pytest.approx((768.0, 4864.0), abs=1.0)
     assert min(view.h, view.w) == pytest.approx(4 * 512)
+    bench.qtbot.waitUntil(lambda: len(bench.viewer.layers) == 3, timeout=5000)
     (outlines,) = [la for la in bench.viewer.layers if la.metadata.get("wsi_role") == "tiles"]
     assert len(outlines.data) == 8
     assert outlines.edge_color[0] == pytest.approx((1.0, 0.839, 0.039, 1.0), abs=0.01)

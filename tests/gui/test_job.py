@@ -112,6 +112,27 @@ def test_a_result_that_comes_after_cancel_is_not_delivered(qtbot) -> None:
     assert seen == [("cancelled", None), ("ended", None)]
 
 
+def test_cancel_is_answered_although_the_run_does_not_tick(qtbot) -> None:
+    go, left = threading.Event(), threading.Event()
+
+    def deaf(tick, say) -> int:
+        go.wait(10)
+        left.set()
+        return 1
+
+    job = Job(deaf)
+    seen = watch(job)
+    with qtbot.waitSignal(job.ended, timeout=5000):
+        job.start()
+        job.cancel()
+    assert seen == [("cancelled", None), ("ended", None)]
+    assert not left.is_set()
+    go.set()
+    assert left.wait(5)
+    qtbot.wait(50)
+    assert len(seen) == 2
+
+
 def test_a_running_job_outlives_its_owner_and_goes_when_it_ended(qtbot) -> None:
     go = threading.Event()
     job = Job(lambda tick, say: go.wait(3))

@@ -22,7 +22,8 @@ from napari_wsi_mil.sample import sample_path
 from napari_wsi_mil.slide import open_slide
 from napari_wsi_mil.slide.remembered import remember
 
-README_SIZE = 1280, 860
+README_SIZE = 1440, 900
+README_QUALITY = 88
 
 
 def truth_of(slide: Path) -> Path | None:
@@ -36,6 +37,8 @@ def draw(path: Path, out: Path, *, size: tuple[int, int] | None = None) -> None:
     window = windows.open_window([path])
     if size:
         window.viewer.window.resize(*size)
+        windows.wait_until(lambda: False, windows.REST_S)
+        window.viewer.reset_view()
     window.bring_forward(window.attention)
     try:
         windows.run_and_wait(window)
@@ -62,17 +65,16 @@ def settle(path: Path, mpp: float) -> None:
 
 
 def draw_readme(out: Path) -> None:
-    """Write window.png and heatmap.png of the sample slide, small enough for a repository."""
+    """Write window.jpg and heatmap.jpg of the sample slide, small enough for a repository."""
     with tempfile.TemporaryDirectory() as name:
         sample = sample_path()
         draw(sample, Path(name), size=README_SIZE)
         out.mkdir(parents=True, exist_ok=True)
         for part in ("window", "heatmap"):
+            path = out / f"{part}.jpg"
             picture = Image.open(Path(name) / f"{sample.stem}_{part}.png").convert("RGB")
-            picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-                out / f"{part}.png", optimize=True
-            )
-            print(f"{out / part}.png: {(out / f'{part}.png').stat().st_size / 1e3:.0f} kB")
+            picture.save(path, quality=README_QUALITY, optimize=True, progressive=True)
+            print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 
 def main() -> int:

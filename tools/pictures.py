@@ -20,7 +20,6 @@ from napari_wsi_mil.interop.geojson import read_geojson
 from napari_wsi_mil.interop.rasters import overlay_png
 from napari_wsi_mil.sample import sample_path
 from napari_wsi_mil.slide import open_slide
-from napari_wsi_mil.slide.remembered import remember
 
 README_SIZE = 1440, 900
 README_QUALITY = 88
@@ -60,8 +59,7 @@ def settle(path: Path, mpp: float) -> None:
     """Keep the pixel size for slides that have none."""
     with open_slide(path) as slide:
         if slide.mpp is None:
-            slide.set_mpp((mpp, mpp))
-            remember(slide.fingerprint, (mpp, mpp))
+            slide.remember_mpp((mpp, mpp))
 
 
 def draw_readme(out: Path) -> None:

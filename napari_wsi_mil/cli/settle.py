@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.slide import open_slide
-from napari_wsi_mil.slide.remembered import remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +26,5 @@ def opened(path: str, *, mpp: float | None = None) -> Iterator[Slide]:
         raise BadRequest(message)
     with open_slide(path) as slide:
         if mpp is not None:
-            slide.set_mpp((mpp, mpp))
-            remember(slide.fingerprint, (mpp, mpp))
+            slide.remember_mpp((mpp, mpp))
         yield slide

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.generic]
 
 DEFAULT_BUDGET_BYTES = 192 * 2**20
+RUN_BUDGET_BYTES = 48 * 2**20
 BUDGET_VARIABLE = "NAPARI_WSI_MIL_CACHE_MB"
 
 
@@ -97,6 +98,12 @@ def shared_cache() -> BlockCache:
     """Return the cache all slides of this process share; its budget in MB may be set by the environment."""
     megabytes = os.environ.get(BUDGET_VARIABLE)
     return BlockCache(int(float(megabytes) * 2**20) if megabytes else DEFAULT_BUDGET_BYTES)
+
+
+@functools.lru_cache(maxsize=1)
+def run_cache() -> BlockCache:
+    """Return the small cache of regions read by runs, apart from the display so that a run does not empty the screen."""
+    return BlockCache(RUN_BUDGET_BYTES)
 
 
 @functools.lru_cache(maxsize=1)

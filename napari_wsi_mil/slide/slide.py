@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_wsi_mil.errors import BadRequest, PixelSizeUnknown, SlideClosed
-from napari_wsi_mil.slide.blocks import shared_cache
+from napari_wsi_mil.slide.blocks import run_cache, shared_cache
 from napari_wsi_mil.slide.lazy import LevelArray, as_dask
 from napari_wsi_mil.slide.pyramid import BlockReader, plan_steps
 from napari_wsi_mil.slide.regions import as_rgb, paste, resample, source_box
@@ -38,10 +38,11 @@ class Slide:
         self._source, self.path = source, path
         self.pixel_size: PixelSize = source.meta.pixel_size
         self._cache = shared_cache() if cache is None else cache
+        self._run_cache = run_cache() if cache is None else cache
         self._owner = uuid.uuid4().hex
         self._closed = False
         self._closers: list[Callable[[], None]] = []
-        self._native = self._reader("raw", None, between=False)
+        self._native = self._reader("raw", None, between=False, cache=self._run_cache)
 
     # -- what it is ---------------------------------------------------------------------------
     @property
@@ -184,9 +185,12 @@ class Slide:
         arrays = [LevelArray(reader, i, channel=channel, seen=seen) for i in range(len(reader.steps))]
         return [as_dask(a, name=f"{kind}-{i}") for i, a in enumerate(arrays)]
 
-    def _reader(self, variant: str, colour: Callable[[Any], Any] | None, *, between: bool) -> BlockReader:
+    def _reader(
+        self, variant: str, colour: Callable[[Any], Any] | None, *, between: bool, cache: BlockCache | None = None
+    ) -> BlockReader:
         steps = plan_steps(self._source, between=between)
-        return BlockReader(self._source, steps, self._cache, owner=self._owner, variant=variant, colour=colour)
+        cache = self._cache if cache is None else cache
+        return BlockReader(self._source, steps, cache, owner=self._owner, variant=variant, colour=colour)
 
     # -- life ---------------------------------------------------------------------------------
     def _check(self, level: int) -> None:
@@ -208,7 +212,8 @@ class Slide:
         while self._closers:
             self._closers.pop()()
         self._source.close()
-        self._cache.drop(self._owner)
+        for cache in (self._cache, self._run_cache):
+            cache.drop(self._owner)
 
     def __enter__(self) -> Slide:
         return self

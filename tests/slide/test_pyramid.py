@@ -169,3 +169,15 @@ def test_colour_variants_do_not_mix():
     inverted = BlockReader(source, steps, cache, owner=1, variant="inv", colour=lambda a: 255 - a)
     box = Box(0, 0, 300, 300)
     np.testing.assert_array_equal(255 - raw.read(0, box), inverted.read(0, box))
+
+
+def test_reading_regions_leaves_the_display_cache_alone():
+    source = ArraySource([image(1000, 1000)])
+    slide = Slide(source, path="x")
+    np.asarray(slide.pyramid()[0][:256, :256])
+    shown = slide._cache.bytes
+    slide.read_level(0, Box(0, 0, 1000, 1000))
+    assert slide._cache.bytes == shown
+    assert slide._run_cache.bytes >= 1000 * 1000 * 3
+    slide.close()
+    assert not slide._run_cache.holds(slide._owner, ("raw", 0, 0, Plane(), 0, 0))

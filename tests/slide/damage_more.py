@@ -91,10 +91,18 @@ add(
 
 def called(name: str | bytes) -> Callable[[Path], Path]:
     """Return a spoiler that only renames."""
-    return lambda path: path.rename(path.parent / (name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")))
+    return lambda path: path.rename(
+        path.parent / (name if isinstance(name, str) else name.decode("utf-8", "surrogateescape"))
+    )
 
 
-add("svs", "right", name_is_sign=called("100%20 #1?.svs"), name_is_long=called("a" * 240 + ".svs"), name_is_smile=called("\N{SMILING FACE WITH OPEN MOUTH}.svs"))
+add(
+    "svs",
+    "right",
+    name_is_sign=called("100%20 #1?.svs"),
+    name_is_long=called("a" * 240 + ".svs"),
+    name_is_smile=called("\N{SMILING FACE WITH OPEN MOUTH}.svs"),
+)
 add("svs", "right", name_not_utf8=called(b"sl\xe4de.svs"), name_of_spaces=called("  .svs"))
 
 # -- twisted OME-Zarr metadata ------------------------------------------------------------------
@@ -112,14 +120,33 @@ def _twist(key: str, value: Any) -> Callable[[Any], None]:
 
 
 for _base, _file in (("zarr04", ".zattrs"), ("zarr05", "zarr.json")):
-    for _name, _value in {"zero": [1, 0, 0], "negative": [1, -1, -1], "words": [1, "a", "b"], "short": [1.0], "null": None}.items():
+    for _name, _value in {
+        "zero": [1, 0, 0],
+        "negative": [1, -1, -1],
+        "words": [1, "a", "b"],
+        "short": [1.0],
+        "null": None,
+    }.items():
         add(_base, "safe", **{f"scale_{_name}": in_json(_file, _scale(_value))})
-    add(_base, "safe", datasets_twice=in_json(_file, lambda c: _scales(c)["datasets"].append(_scales(c)["datasets"][0])))
+    add(
+        _base, "safe", datasets_twice=in_json(_file, lambda c: _scales(c)["datasets"].append(_scales(c)["datasets"][0]))
+    )
     add(_base, "refused", datasets_are_words=in_json(_file, lambda c: _scales(c).update(datasets=["0", "1"])))
     add(_base, "refused", axes_four=in_json(_file, lambda c: _scales(c).update(axes=[{"name": n} for n in "tcyx"])))
     add(_base, "refused", nested_json=lambda path, n=_file: (path / n).write_text("[" * 100_000) and None)
-_both(shape_negative=("array", _twist("shape", [3, -320, 400])), shape_words=("array", _twist("shape", "large")), shape_flat=("array", _twist("shape", [3])))
-_both(codec_unknown=("array", lambda c: c.update({"compressor": {"id": "nonsense"}} if "compressor" in c else {"codecs": [{"name": "nonsense"}]})))
+_both(
+    shape_negative=("array", _twist("shape", [3, -320, 400])),
+    shape_words=("array", _twist("shape", "large")),
+    shape_flat=("array", _twist("shape", [3])),
+)
+_both(
+    codec_unknown=(
+        "array",
+        lambda c: c.update(
+            {"compressor": {"id": "nonsense"}} if "compressor" in c else {"codecs": [{"name": "nonsense"}]}
+        ),
+    )
+)
 
 # -- zips ---------------------------------------------------------------------------------------
 
@@ -161,4 +188,3 @@ def _other_zip(path: Path) -> Path:
 for _base in ("zarr04", "zarr05"):
     add(_base, "right", as_zip=zipped)
     add(_base, "refused", zip_cut=_cut_zip, zip_broken=_broken_zip, zip_of_notes=_other_zip)
-

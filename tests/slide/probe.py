@@ -270,11 +270,13 @@ def _wanted(slide: Any) -> Any:
             lambda: slide.pyramid(between=False)[-1].compute(),
         )
     else:
-        yield entry(0, Box(0, 0, 1, 1), "corner"), lambda: _first_pixel(slide.pyramid()[0]).compute()
+        yield entry(0, Box(0, 0, 1, 1), "corner"), lambda: _first_pixel(slide).compute()
 
 
-def _first_pixel(array: Any) -> Any:
-    return array[tuple(slice(0, 1) for _ in array.shape)]
+def _first_pixel(slide: Any) -> Any:
+    array = slide.pyramid()[0]
+    places = array.ndim - slide.meta.is_rgb
+    return array[(slice(0, 1),) * places]
 
 
 if __name__ == "__main__":

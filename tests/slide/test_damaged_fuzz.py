@@ -43,7 +43,9 @@ def header_spots(base: str, data: bytes) -> list[int]:
 
 def harm(outcome: Outcome, name: str) -> list[str]:
     """Return what is wrong apart from pixels: a flipped bit of a header may well describe another, lawful picture."""
-    found = faults(Outcome(**{**vars(outcome), "reads": tuple(r for r in outcome.reads if r.pixels is None)}), name, None)
+    found = faults(
+        Outcome(**{**vars(outcome), "reads": tuple(r for r in outcome.reads if r.pixels is None)}), name, None
+    )
     return [f for f in found if "also logged" not in f]
 
 

@@ -102,7 +102,7 @@ def shared_cache() -> BlockCache:
 
 @functools.lru_cache(maxsize=1)
 def run_cache() -> BlockCache:
-    """Return the small cache of regions read by runs, apart from the display so that a run does not empty the screen."""
+    """Return the small cache of regions read by runs: apart from the display, or a run would empty the screen."""
     return BlockCache(RUN_BUDGET_BYTES)
 
 

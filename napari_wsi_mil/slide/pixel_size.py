@@ -44,6 +44,8 @@ def _problem(first: Claim, others: Sequence[Claim], objective: float | None) -> 
     if max(y / x, x / y) > SQUARE:
         return f"{said}, but pixels are square on every scanner"
     for other in others:
+        if not all(SANE_UM[0] <= v <= SANE_UM[1] for v in other.yx_um):
+            continue  # nonsense contradicts nothing
         if any(abs(a / b - 1) > AGREE for a, b in zip(first.yx_um, other.yx_um, strict=True)):
             return f"{said}, but {other.source} says {_text(other.yx_um)} um/px"
     mean = (y + x) / 2

@@ -33,6 +33,7 @@ FINE = Claim("A", (0.25, 0.25))
         ([Claim("A", (1000.0, 1000.0))], None, "A says 1000 um/px, but slides have 0.05 to 20 um/px"),
         ([Claim("A", (0.01, 0.01))], None, "A says 0.01 um/px, but slides have 0.05 to 20 um/px"),
         ([Claim("A", (0.5, 0.4))], None, "A says 0.5 x 0.4 (y x x) um/px, but pixels are square on every scanner"),
+        ([FINE, Claim("B", (1000.0, 1000.0))], 40.0, None),
         ([FINE, Claim("B", (0.27, 0.27))], 40.0, "A says 0.25 um/px, but B says 0.27 um/px"),
         ([Claim("A", (1.01, 1.01))], 20.0, "A says 1.01 um/px, but a 20x objective gives about 0.5 um/px"),
         ([Claim("A", (0.12, 0.12))], 40.0, "A says 0.12 um/px, but a 40x objective gives about 0.25 um/px"),
@@ -102,6 +103,21 @@ def test_mpp_against_objective_and_resolution(tmp_path: Path) -> None:
     size = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER"}
     with open_slide(_svs(tmp_path / "b.svs", "|AppMag = 40|MPP = 0.25", **size)) as slide:
         assert slide.pixel_size.problem == "Aperio MPP says 0.25 um/px, but TIFF XResolution says 0.5 um/px"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<image><properties><property><name>openslide.mpp-x</name><value type="VipsRefString">0.25</value></property><property>'
+        "<name>openslide.mpp-y</name><value>0.25</value></property><property><name>openslide.objective-power</name><value>40</value>"
+        "</property></properties></image>",
+        "made by a converter|AppMag = 40|MPP = 0,25",
+    ],
+)
+def test_descriptions_of_converters(tmp_path: Path, text: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", marked((70, 80)), photometric="rgb", description=text, **LOSSLESS)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert (slide.mpp, slide.pixel_size.source, slide.meta.objective) == (0.25, "ImageDescription", 40.0)
 
 
 def test_the_answer_is_kept_for_the_slide(tmp_path: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from napari_wsi_mil.slide.pixel_size import Claim
 from napari_wsi_mil.slide.spec import Plane
-from napari_wsi_mil.slide.tiff.found import REDUCED, Found, alike, by_size, resolution_claim, size_yx, subpages
+from napari_wsi_mil.slide.tiff.found import REDUCED, Found, alike, by_size, number, resolution_claim, size_yx, subpages
+
+PROPERTY = re.compile(r"<name>(openslide\.[\w.-]+)</name>\s*<value[^>]*>([^<]*)</value>")
+PAIR = re.compile(r"\b(mpp|appmag)\s*[=:]\s*([0-9]+(?:[.,][0-9]+)?)", re.IGNORECASE)
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -19,12 +24,22 @@ def read_generic(pages: list[TiffPage]) -> Found:
     if any(len(g) != depth for g in levels):
         depth, levels = 1, [_one(g, main) for g in levels]
     found = Found("generic", list(levels), planes=tuple(Plane(z=z) for z in range(depth)), n_z=depth)
-    found.claims = resolution_claim(main)
+    _describe(found, main.description or "")
+    found.claims += resolution_claim(main)
     used = {id(p) for group in levels for p in group}
     strangers = [str(i) for i, p in enumerate(pages) if id(p) not in used]
     if strangers:
         found.properties["left out.pages"] = ", ".join(strangers)
     return found
+
+
+def _describe(found: Found, text: str) -> None:
+    """Add pixel size and objective that converters leave in the description: libvips as XML, others as 'MPP = 0.25'."""
+    facts = {k.lower(): v for k, v in PROPERTY.findall(text)} or {k.lower(): v for k, v in PAIR.findall(text)}
+    y, x = (number(facts.get(f"openslide.mpp-{a}") or facts.get("mpp")) for a in "yx")
+    if y and x:
+        found.claims.append(Claim("ImageDescription", (y, x)))
+    found.objective = number(facts.get("openslide.objective-power") or facts.get("appmag"))
 
 
 def main_page(pages: list[TiffPage]) -> TiffPage:

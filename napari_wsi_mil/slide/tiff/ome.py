@@ -38,8 +38,7 @@ def read_ome(tif: TiffFile, name: str) -> Found:
     index = series.index(main)
     if index < len(images) and (pixels := images[index].find("Pixels")) is not None:
         _describe(found, images[index], pixels, root)
-    if not found.claims:
-        found.claims = resolution_claim(main.keyframe)
+    found.claims += resolution_claim(main.keyframe)
     return found
 
 

@@ -17,6 +17,11 @@ from .vendor_files import LOSSLESS, TILE, marked
 if TYPE_CHECKING:
     from pathlib import Path
 
+LIBVIPS = (
+    "<image><properties><property><name>openslide.mpp-x</name><value type='VipsRefString'>0.25</value></property>"
+    "<property><name>openslide.mpp-y</name><value type='VipsRefString'>0.25</value></property>"
+    "<property><name>openslide.objective-power</name><value>40</value></property></properties></image>"
+)
 FINE = Claim("A", (0.25, 0.25))
 
 
@@ -108,9 +113,7 @@ def test_mpp_against_objective_and_resolution(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '<image><properties><property><name>openslide.mpp-x</name><value type="VipsRefString">0.25</value></property><property>'
-        "<name>openslide.mpp-y</name><value>0.25</value></property><property><name>openslide.objective-power</name><value>40</value>"
-        "</property></properties></image>",
+        LIBVIPS,
         "made by a converter|AppMag = 40|MPP = 0,25",
     ],
 )

@@ -10,6 +10,7 @@ from napari_wsi_mil.slide.spec import Plane
 from napari_wsi_mil.slide.tiff.found import REDUCED, Found, alike, by_size, number, resolution_claim, size_yx, subpages
 
 PROPERTY = re.compile(r"<name>(openslide\.[\w.-]+)</name>\s*<value[^>]*>([^<]*)</value>")
+MAX_CHARS = 2**20
 PAIR = re.compile(r"\b(mpp|appmag)\s*[=:]\s*([0-9]+(?:[.,][0-9]+)?)", re.IGNORECASE)
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def read_generic(pages: list[TiffPage]) -> Found:
     if any(len(g) != depth for g in levels):
         depth, levels = 1, [_one(g, main) for g in levels]
     found = Found("generic", list(levels), planes=tuple(Plane(z=z) for z in range(depth)), n_z=depth)
-    _describe(found, main.description or "")
+    _describe(found, (main.description or "")[:MAX_CHARS])
     found.claims += resolution_claim(main)
     used = {id(p) for group in levels for p in group}
     strangers = [str(i) for i, p in enumerate(pages) if id(p) not in used]

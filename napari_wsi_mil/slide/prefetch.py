@@ -88,21 +88,32 @@ class Prefetcher:
                 return
 
     def _wanted(self, view: tuple[int, Box, Plane]) -> Iterator[tuple[int, int, int]]:
-        """Yield the blocks one chunk around the view, nearest first, then a view twice as wide one level coarser."""
+        """Yield blocks nearest first: a quarter chunk around the view, its middle one level finer (for zooming in),
+        a whole chunk around it, and twice its width one level coarser.
+        """
         step, box, _ = view
+        (ch, cw), (bh, bw) = self._reader.steps[step].chunk_yx, self._reader.steps[step].block_yx
+        yield from self._over(step, _grown(box, max(ch // 4, bh), max(cw // 4, bw)))
+        yield from self._over(step - 1, self._moved(_grown(box, -box.h // 4, -box.w // 4), step, step - 1))
+        yield from self._over(step, _grown(box, ch, cw))
+        yield from self._over(step + 1, self._moved(_grown(box, box.h // 2, box.w // 2), step, step + 1))
+
+    def _over(self, step: int, box: Box | None) -> Iterator[tuple[int, int, int]]:
+        if box is not None:
+            inside = box.clipped(self._reader.steps[step].shape_yx)
+            yield from ((step, *spot) for spot in self._reader.blocks_over(step, inside))
+
+    def _moved(self, box: Box, here: int, there: int) -> Box | None:
+        """Return a box of one level in pixels of another, None where there is no such level."""
         steps = self._reader.steps
-        (ch, cw), (bh, bw) = steps[step].chunk_yx, steps[step].block_yx
-        for part in (4, 2, 1):
-            h, w = max(ch // part, bh), max(cw // part, bw)
-            ring = Box(box.y - h, box.x - w, box.h + 2 * h, box.w + 2 * w).clipped(steps[step].shape_yx)
-            for spot in self._reader.blocks_over(step, ring):
-                yield (step, *spot)
-        if step + 1 < len(steps):
-            ratio = [b / a for a, b in zip(steps[step].downsample_yx, steps[step + 1].downsample_yx, strict=True)]
-            y, x = (box.y - box.h / 2) / ratio[0], (box.x - box.w / 2) / ratio[1]
-            wide = Box(int(y), int(x), int(2 * box.h / ratio[0]), int(2 * box.w / ratio[1]))
-            for spot in self._reader.blocks_over(step + 1, wide.clipped(steps[step + 1].shape_yx)):
-                yield (step + 1, *spot)
+        if not 0 <= there < len(steps):
+            return None
+        y, x = (a / b for a, b in zip(steps[here].downsample_yx, steps[there].downsample_yx, strict=True))
+        return Box(int(box.y * y), int(box.x * x), int(box.h * y), int(box.w * x))
+
+
+def _grown(box: Box, dy: int, dx: int) -> Box:
+    return Box(box.y - dy, box.x - dx, box.h + 2 * dy, box.w + 2 * dx)
 
 
 def _union(a: Box, b: Box) -> Box:

@@ -29,7 +29,7 @@ NORMALISATIONS = {
 }
 
 
-PLAIN, FADING = "inferno", "inferno, low clear"
+PLAIN, FADING = "inferno", "inferno fading"
 
 
 def fading_colours() -> Colormap:
@@ -62,6 +62,9 @@ class HeatControls(QWidget):
         for key, (text, tip) in NORMALISATIONS.items():
             self.normalise.addItem(text, key)
             self.normalise.setItemData(self.normalise.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.threshold.setAccessibleName("Share of tiles to hide, lowest scores first")
+        self.opacity.setAccessibleName("Opacity of the heatmap")
+        self.opacity.setToolTip("How much of the tissue the heatmap covers.")
         self.threshold.setToolTip("Hides this share of the tiles, the lowest scores first.")
         self.classes.setToolTip("Whose attention to show.")
         self._lay_out()

@@ -43,6 +43,7 @@ class ResultBox(QWidget):
         self.bars, self.notes, self.heat, self.gallery = Bars(), Notice(), HeatControls(), Gallery()
         self.order = QComboBox()
         self.order.addItems(["Highest attention", "Lowest attention"])
+        self.order.setToolTip("Which tiles to show below.")
         tiles, line = row()
         line.addWidget(heading("Tiles"), 1)
         line.addWidget(self.order)
@@ -132,7 +133,6 @@ class ResultBox(QWidget):
         layer = self._tiles_layer(slide, result)
         rows = self.gallery.rows
         layer.edge_color = [PICKED if row == tile else OTHERS for row in rows]
-        layer.z_index = [int(row == tile) for row in rows]
 
     def _tiles_layer(self, slide: Slide, result: Attention) -> Shapes:
         """Return the layer with the gallery's tiles outlined, made anew when the gallery changed."""
@@ -144,6 +144,10 @@ class ResultBox(QWidget):
                 self._viewer.layers.remove(layer)
                 break
         data, settings, _ = tiles_layer(result, np.asarray(rows), slide)
+        settings["opacity"] = 1.0
+        # edges inside their tile, so that those of neighbours lie side by side
+        inside = 1 - settings["edge_width"] / result.grid.side_yx0[0]
+        data = [(corners - corners.mean(0)) * inside + corners.mean(0) for corners in data]
         active = self._viewer.layers.selection.active
         layer = self._viewer.add_shapes(data, **settings)
         self._viewer.layers.selection.active = active

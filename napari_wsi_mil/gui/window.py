@@ -36,7 +36,10 @@ class Window:
 
     def bring_forward(self, panel: SlidePanel | AttentionPanel) -> None:
         """Show this panel's tab."""
-        self._docks[panel is self.attention].raise_()
+        dock = self._docks[panel is self.attention]
+        dock.raise_()
+        # tabs made just now are put in order once the window gets to it
+        QTimer.singleShot(0, dock.raise_)
 
 
 def open_window(paths: Sequence[str | os.PathLike[str]] = ()) -> Window:
@@ -92,7 +95,10 @@ def run_and_wait(window: Window) -> None:
 
 
 def save_picture(viewer: napari.Viewer, path: str | os.PathLike[str]) -> None:
-    """Write the whole window as PNG once every layer shows its pixels and notifications are gone."""
+    """Write the whole window as PNG once every layer shows its pixels; notifications are closed before."""
+    for widget in QApplication.allWidgets():
+        if type(widget).__name__ == "NapariQtNotification":
+            widget.close()
     wait_until(lambda: all(layer.loaded for layer in viewer.layers), DRAW_LIMIT_S)
     wait_until(lambda: False, REST_S)
     viewer.window.screenshot(str(path), canvas_only=False, flash=False)

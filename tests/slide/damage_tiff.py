@@ -235,6 +235,7 @@ add_tiff(  # a decoder may put the standard table in the place of the one that i
 add_tiff(
     "jp2k",
     "refused",
+    half_of_tile_is_zeros=at_tile(lambda b: b[: len(b) // 2] + bytes(len(b) - len(b) // 2)),
     tile_is_zeros=at_tile(lambda b: bytes(len(b))),
     tile_ends_early=at_tile(lambda b: b[:60] + bytes(len(b) - 60)),
 )

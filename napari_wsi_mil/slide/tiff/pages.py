@@ -186,7 +186,8 @@ class PageImage:
         frame = jpeg_frame(coded) if compression in JPEG and not self._header else None
         if frame and frame[0] > 8 * self._key.dtype.itemsize:
             self._fail(row, col, f"expected {self._key.bitspersample}-bit samples, its own header says {frame[0]}")
-        if compression in JPEG and not self._header and jpeg_is_cut(coded, anywhere=compression == OLD_JPEG):
+        jpeg = compression in JPEG or compression in JPEG_2000  # both end with the same marker
+        if jpeg and not self._header and jpeg_is_cut(coded, anywhere=compression == OLD_JPEG):
             self._fail(row, col, "its JPEG data ends too early")
         size = frame[1:] if frame else None if self._header else coded_size(compression, coded)
         if size is None or 0 in size:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FLIPS, MANY_FLIPS = 100, 4000
+FLIPS, MANY_FLIPS = 60, 2000
 HEAD_BYTES = 1200
 
 

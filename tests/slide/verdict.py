@@ -52,7 +52,7 @@ def unclear(error: str, name: str) -> list[str]:
         found.append(f"is not one sentence: {message!r}")
     if len(message) > SENTENCE_LETTERS + len(name):
         found.append(f"has {len(message)} letters: {message!r}")
-    if "Traceback" in message or "0x7f" in message:
+    if "Traceback" in message or " at 0x" in message:
         found.append(f"speaks of the program's inside: {message!r}")
     return found
 

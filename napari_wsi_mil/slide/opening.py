@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_wsi_mil.errors import SlideDamaged, SlideError, SlideNotFound, UnsupportedSlide
+from napari_wsi_mil.errors import BadRequest, SlideDamaged, SlideError, SlideNotFound, UnsupportedSlide
 from napari_wsi_mil.slide.remembered import recall
 from napari_wsi_mil.slide.slide import Slide
 from napari_wsi_mil.slide.sniff import HEAD_BYTES, OPENSLIDE_SUFFIXES, is_url, is_zarr_folder, kind_of
@@ -30,7 +30,11 @@ def open_slide(path: str | os.PathLike[str], *, mpp: float | None = None) -> Sli
     source = _remote(text) if is_url(text) else _by_content(text)
     slide = Slide(source, path=text)
     if mpp is not None:
-        slide.set_mpp((mpp, mpp))
+        try:
+            slide.set_mpp((mpp, mpp))
+        except BadRequest:
+            slide.close()
+            raise
     elif (kept := recall(slide.fingerprint)) is not None:
         slide.set_mpp(kept, source="entered earlier")
     return slide

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from napari_wsi_mil.errors import StoreError
+
 FOLDER_VARIABLE = "NAPARI_WSI_MIL_CONFIG"
 FILE_NAME = "pixel_sizes.json"
 
@@ -38,15 +40,26 @@ def recall(fingerprint: str) -> tuple[float, float] | None:
 
 
 def remember(fingerprint: str, yx_um: tuple[float, float]) -> None:
-    """Keep (y, x) um/px for a slide; the file is replaced in one step, so a crash leaves the old one."""
+    """Keep (y, x) um/px for a slide; the file is replaced in one step, so a crash leaves the old one.
+
+    Raises StoreError where the folder cannot be written.
+    """
     folder = config_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     kept = {**_all(), fingerprint: [float(yx_um[0]), float(yx_um[1])]}
-    handle, scratch = tempfile.mkstemp(dir=folder, prefix=FILE_NAME, suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(kept, file, indent=1, sort_keys=True)
-        os.replace(scratch, folder / FILE_NAME)
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / FILE_NAME, json.dumps(kept, indent=1, sort_keys=True))
+    except OSError as error:
+        message = f"the pixel size is used now but could not be kept in {folder} ({error.strerror}); make it writable."
+        raise StoreError(message) from error
+
+
+def _replace(file: Path, text: str) -> None:
+    handle, scratch = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as opened:
+            opened.write(text)
+        os.replace(scratch, file)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(scratch)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import tifffile
 
-from napari_wsi_mil.errors import BadRequest, PixelSizeUnknown
+from napari_wsi_mil.errors import BadRequest, PixelSizeUnknown, StoreError
 from napari_wsi_mil.slide import open_slide, remembered
 from napari_wsi_mil.slide.pixel_size import CM_UM, INCH_UM, Claim, from_resolution, judge
 
@@ -160,6 +160,17 @@ def test_a_broken_file_of_answers(content: str) -> None:
     remembered.remember("cd", (0.5, 0.6))
     assert remembered.recall("cd") == (0.5, 0.6)
     assert [p.name for p in folder.iterdir()] == [remembered.FILE_NAME]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv(remembered.FOLDER_VARIABLE, str(tmp_path / "file" / "folder"))
+    with open_slide(_svs(tmp_path / "a.svs", "")) as slide:
+        with pytest.raises(StoreError, match="used now but could not be kept in"):
+            slide.remember_mpp((0.5, 0.5))
+        assert slide.mpp == 0.5
+    with pytest.raises(BadRequest, match="between 0.01 and 100"):
+        open_slide(tmp_path / "a.svs", mpp=5000)
 
 
 def test_answers_of_other_slides_stay() -> None:

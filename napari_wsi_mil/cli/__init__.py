@@ -33,13 +33,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = command.main(args=arguments, prog_name="napari-wsi-mil", standalone_mode=False)
     except typer.Abort:
-        return STOPPED
+        code = STOPPED
     except Cancelled as stopped:
         return _tell(stopped, STOPPED)
     except typer.TyperException as error:
         return _tell_usage(error)
     except (WsiMilError, OSError) as error:
         return _tell(error, BAD_INPUT)
+    if code == STOPPED:
+        sys.stderr.write("Stopped; no result was written.\n")
     return code if isinstance(code, int) else 0
 
 

@@ -93,6 +93,16 @@ def test_attend_stopped_leaves_nothing(bundle, tiny_svs, tmp_path, monkeypatch, 
     assert capsys.readouterr().err == "stopped\n"
 
 
+def test_ctrl_c_leaves_nothing(bundle, tiny_svs, tmp_path, monkeypatch, capsys):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_wsi_mil.cli.attend.tiles_csv", interrupt)
+    assert run(["attend", str(tiny_svs), "--device", "cpu", "--out", str(tmp_path / "result")]) == 130
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err == "Stopped; no result was written.\n"
+
+
 def test_pixel_size_given_once_is_kept(bundle, tiny_svs, tmp_path, capsys):
     path = tmp_path / "bare.png"
     Image.fromarray(tifffile.imread(tiny_svs, key=0)).save(path)

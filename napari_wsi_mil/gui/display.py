@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari.settings import get_settings
 from qtpy.compat import isalive
@@ -10,10 +10,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_wsi_mil.gui import background, preferred
-from napari_wsi_mil.gui.slides import images_of
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from napari.layers import Image
 
     from napari_wsi_mil.slide import Slide
@@ -24,21 +22,38 @@ def shown_as(layer: Image) -> tuple[bool, bool]:
     return layer.metadata.get("wsi_managed", False), layer.metadata.get("wsi_between", True)
 
 
-def show_as(viewer: ViewerModel, slide: Slide, *, managed: bool, between: bool) -> None:
-    """Give the slide's layers another pyramid of the same pixels; camera and layer settings stay."""
-    for layer in images_of(viewer, slide):
-        if shown_as(layer) == (managed, between):
-            continue
-        # kept per way of showing: each pyramid has a thread that prefetches
+class Shown(NamedTuple):
+    """Pyramids of a slide's layers, and how they show its pixels."""
+
+    pyramids: list[tuple[Image, Any]]
+    managed: bool
+    between: bool
+
+
+def make_pyramids(images: list[Image], *, managed: bool, between: bool) -> Shown:
+    """Make, or find again, the pyramids to show; reading a colour profile takes a while, so this runs in a job.
+
+    Kept with the layer per way of showing: each pyramid has a thread that prefetches.
+    """
+    found = []
+    for layer in images:
         made = layer.metadata.setdefault("wsi_pyramids", {shown_as(layer): layer.data})
         if (managed, between) not in made:
-            channel = layer.metadata["wsi_channel"]
+            slide, channel = layer.metadata["wsi_slide"], layer.metadata["wsi_channel"]
             made[managed, between] = slide.pyramid(channel=channel, managed=managed, between=between, prefetch=True)
-        levels = made[managed, between]
+        found.append((layer, made[managed, between]))
+    return Shown(found, managed, between)
+
+
+def show_as(shown: Shown) -> None:
+    """Give the layers these pyramids; camera and layer settings stay."""
+    for layer, levels in shown.pyramids:
+        if shown_as(layer) == (shown.managed, shown.between):
+            continue
         # the coarsest level first: napari would otherwise look up its present level in the new, maybe shorter list
         layer.data_level = min(len(levels), len(layer.data)) - 1
         layer.data = levels
-        layer.metadata.update(wsi_managed=managed, wsi_between=between)
+        layer.metadata.update(wsi_managed=shown.managed, wsi_between=shown.between)
 
 
 class DisplaySwitches(QWidget):

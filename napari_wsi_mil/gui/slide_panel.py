@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_wsi_mil.errors import BadRequest, StoreError, WsiMilError
+from napari_wsi_mil.errors import BadRequest, StoreError
 from napari_wsi_mil.gui.associated import AssociatedImages, PictureWindow
 from napari_wsi_mil.gui.camera import (
     View,
@@ -17,7 +17,7 @@ from napari_wsi_mil.gui.camera import (
     world_per_unit,
     zoom_for,
 )
-from napari_wsi_mil.gui.display import DisplaySwitches, show_as
+from napari_wsi_mil.gui.display import DisplaySwitches, Shown, make_pyramids, show_as
 from napari_wsi_mil.gui.job import Job
 from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.magnify import Magnifier
@@ -74,6 +74,7 @@ class SlidePanel(Panel):
         camera.events.center.connect(self._camera_moved)
         camera.events.zoom.connect(self._camera_moved)
         self.viewer.canvas.events.size.connect(self._camera_moved)
+        self.viewer.layers.events.inserted.connect(self._layer_added)
         self._news = news(self.viewer)
         self._news.rescaled.connect(self._rescaled)
 
@@ -105,11 +106,18 @@ class SlidePanel(Panel):
         self._camera_moved()
 
     def _draw_overview(self, slide: Slide) -> None:
+        if self._job is not None:
+            self._job.cancel()
         images = images_of(self.viewer, slide)
         job = self._job = Job(lambda tick, say: overview_pixels(images, tick, say))
         job.succeeded.connect(self.overview.show_picture)
         job.failed.connect(self.overview.show_message)
         job.start()
+
+    def _layer_added(self, event: Any) -> None:
+        # channels come one by one; the overview is drawn of those that are there
+        if self.slide is not None and event.value in images_of(self.viewer, self.slide)[1:]:
+            self._draw_overview(self.slide)
 
     # -- camera -------------------------------------------------------------------------------
     def _camera_moved(self, event: Any = None) -> None:
@@ -164,12 +172,21 @@ class SlidePanel(Panel):
         if self.slide is None:
             return
         self.notice.clear()
-        try:
-            show_as(self.viewer, self.slide, managed=managed, between=between)
-        except WsiMilError as error:
-            self.notice.say(str(error), kind="error", look=look_of(self.viewer))
+        images = images_of(self.viewer, self.slide)
+        job = Job(lambda tick, say: make_pyramids(images, managed=managed, between=between))
+        job.succeeded.connect(self._displayed)
+        job.failed.connect(self._not_displayed)
+        job.start()
+
+    def _displayed(self, shown: Shown) -> None:
+        show_as(shown)
         self._show_switches()
-        self._draw_overview(self.slide)
+        if self.slide is not None:
+            self._draw_overview(self.slide)
+
+    def _not_displayed(self, sentence: str) -> None:
+        self.notice.say(sentence, kind="error", look=look_of(self.viewer))
+        self._show_switches()
 
     def _show_switches(self) -> None:
         image = self._image()

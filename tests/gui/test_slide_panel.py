@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("qtpy")
 from napari.settings import get_settings
@@ -171,12 +172,14 @@ def test_in_between_levels_are_a_switch(bench, shown) -> None:
     layer = bench.viewer.layers[0]
     assert [level.shape[0] for level in layer.data] == [4096, 2048, 1024, 512, 256]
     click(shown.display.between)
+    bench.qtbot.waitUntil(lambda: len(layer.data) == 3, timeout=5000)
     assert [level.shape[0] for level in layer.data] == [4096, 1024, 256]
     click(shown.magnifier.buttons[0])
     picture = bench.canvas()
     assert bench.at(picture, 0.35, 0.35) == bench.quarters["nw"]
     assert bench.at(picture, 0.65, 0.65) == bench.quarters["se"]
     click(shown.display.between)
+    bench.qtbot.waitUntil(lambda: len(layer.data) == 5, timeout=5000)
     assert [level.shape[0] for level in layer.data] == [4096, 2048, 1024, 512, 256]
     assert bench.at(bench.canvas(), 0.65, 0.35) == bench.quarters["sw"]
 
@@ -277,3 +280,28 @@ def test_the_notification_asks_for_the_pixel_size_and_asks_again(bench, panel, p
 def find_dialog() -> QInputDialog:
     (dialog,) = [w for w in QApplication.allWidgets() if isinstance(w, QInputDialog) and w.isVisible()]
     return dialog
+
+
+def test_channels_are_layers_and_the_overview_adds_them_up(bench, panel, tmp_path) -> None:
+    planes = np.zeros((2, 512, 768), np.uint16)
+    planes[0, :, :384], planes[1, :, 384:] = 900, 500
+    path = tmp_path / "two.ome.tif"
+    tifffile.imwrite(
+        path, planes, ome=True, tile=(256, 256), metadata={"axes": "CYX", "Channel": {"Name": ["DAPI", "FITC"]}}
+    )
+    slide = open_slide(path)
+    first, second = bench.add(slide)
+    assert [layer.name for layer in (first, second)] == ["two.ome.tif · DAPI", "two.ome.tif · FITC"]
+    first.colormap, second.colormap = "red", "green"
+    bench.qtbot.waitUntil(lambda: panel.overview._picture is not None, timeout=5000)
+    panel._draw_overview(slide)
+
+    def colours() -> list[tuple[int, ...]]:
+        image = panel.overview._picture.toImage()
+        return [image.pixelColor(round(image.width() * x), image.height() // 2).getRgb()[:3] for x in (0.25, 0.75)]
+
+    bench.qtbot.waitUntil(lambda: colours() == [(255, 0, 0), (0, 255, 0)], timeout=5000)
+    picture = bench.canvas()
+    assert bench.at(picture, 0.5, 0.3) == (255, 0, 0)
+    assert bench.at(picture, 0.5, 0.7) == (0, 255, 0)
+    bench.viewer.layers.clear()

@@ -9,7 +9,7 @@ from napari_wsi_mil.slide.spec import PixelSize
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SANE_UM = (0.05, 20.0)
+SANE_UM = (0.05, 40.0)
 AGREE = 0.05
 SQUARE = 1.1
 OBJECTIVE_UM = 10.0

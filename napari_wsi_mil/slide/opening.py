@@ -41,10 +41,10 @@ def open_slide(path: str | os.PathLike[str], *, mpp: float | None = None) -> Sli
 
 
 def _local(url: str) -> str:
-    from urllib.parse import unquote, urlsplit
+    from urllib.parse import urlsplit
     from urllib.request import url2pathname
 
-    return url2pathname(unquote(urlsplit(url).path))
+    return url2pathname(urlsplit(url).path)
 
 
 def _remote(url: str) -> PixelSource:

@@ -148,7 +148,7 @@ class RemoteBytes:
             return known.result()
         try:
             data = self._fetched(index * BLOCK_BYTES, min((index + 1) * BLOCK_BYTES, self.size))
-        except SlideReadError as error:
+        except BaseException as error:  # whatever it is: others may wait for this block
             with self._lock:
                 self._blocks.pop(index, None)
             mine.set_exception(error)

@@ -79,6 +79,37 @@ def test_channels_interleaved_in_one_page(tmp_path: Path) -> None:
             assert_levels(slide, [image[..., c]], Plane(c=c))
 
 
+def described(path: Path, images: np.ndarray, *, sizes: str, channels: int) -> None:
+    nodes = "".join(f'<Channel ID="Channel:0:{i}" Name="n{i}" SamplesPerPixel="1"/>' for i in range(channels))
+    h, w = images.shape[1:]
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" '
+        f'SizeX="{w}" SizeY="{h}" {sizes}>{nodes}<TiffData/></Pixels></Image></OME>'
+    )
+    tifffile.imwrite(path, images, photometric="minisblack", description=xml, metadata=None)
+
+
+@pytest.mark.parametrize(
+    ("stored", "named", "names"),
+    [(2, 3, ["n0", "n1"]), (2, 1, ["n0", "channel 1"]), (1, 2, []), (3, 3, ["n0", "n1", "n2"])],
+)
+def test_channels_are_those_stored_not_those_named(tmp_path: Path, stored: int, named: int, names: list[str]) -> None:
+    images = np.stack([marked((64, 80), 1, seed=i) for i in range(stored)])
+    described(tmp_path / "a.ome.tif", images, sizes=f'SizeC="{stored}" SizeZ="1" SizeT="1"', channels=named)
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert [channel.name for channel in slide.meta.channels] == names
+        for c in range(stored):
+            assert_levels(slide, [images[c]], Plane(c=c))
+
+
+def test_a_description_of_a_thousand_million_planes(tmp_path: Path) -> None:
+    images = marked((64, 80), 1)[None]
+    described(tmp_path / "a.ome.tif", images, sizes='SizeC="1" SizeZ="100000" SizeT="10000"', channels=1)
+    with pytest.raises(SlideDamaged, match="its OME-XML claims 1e\\+09 planes of one image"):
+        open_slide(tmp_path / "a.ome.tif")
+
+
 def test_imagej_hyperstack(tmp_path: Path) -> None:
     stack = np.stack([marked((60, 70), 1, "uint16", i) for i in range(6)]).reshape(3, 2, 60, 70)
     tifffile.imwrite(

@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from napari_wsi_mil.errors import SlideDamaged, SlideError, SlideNotFound, UnsupportedSlide
-from napari_wsi_mil.slide import looks_like_slide, open_slide
+from napari_wsi_mil.slide import Box, looks_like_slide, open_slide
 
 from . import good_files
 from .made import pyramid
@@ -42,6 +44,22 @@ def test_text_path_path_object_and_file_url(tmp_path: Path) -> None:
     for place in (tmp_path / "a slide.tif", str(tmp_path / "a slide.tif"), (tmp_path / "a slide.tif").as_uri()):
         with open_slide(place) as slide:
             assert slide.shape0_yx == (70, 80)
+
+
+def test_file_url_of_a_name_with_percent_signs(tmp_path: Path) -> None:
+    pyramid(tmp_path / "50%20mm.tif", [(70, 80)])
+    assert (tmp_path / "50%20mm.tif").as_uri().endswith("50%2520mm.tif")
+    with open_slide((tmp_path / "50%20mm.tif").as_uri()) as slide:
+        assert slide.name == "50%20mm.tif"
+
+
+def test_a_system_without_positioned_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = pyramid(tmp_path / "a.tif", [(300, 400), (150, 200)])
+    monkeypatch.delattr(os, "pread")  # as on Windows
+    with open_slide(tmp_path / "a.tif") as slide, ThreadPoolExecutor(4) as pool:
+        spots = [Box(y, x, 50, 60) for y in range(0, 250, 25) for x in range(0, 340, 34)]
+        for spot, got in zip(spots, pool.map(lambda s: slide.read_level(0, s), spots), strict=True):
+            np.testing.assert_array_equal(got, levels[0][spot.y : spot.y + 50, spot.x : spot.x + 60])
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,25 @@ def test_lost_connection_is_not_remembered() -> None:
     assert remote(0, 10) == bytes(10)
 
 
+def test_an_unforeseen_failure_reaches_all_who_wait() -> None:
+    class Odd(Counting):
+        def cat_file(self, path: str, start: int, end: int) -> bytes:
+            asked.set()
+            assert waiting.wait(5)
+            raise LookupError("a library's own error")
+
+    asked, waiting = threading.Event(), threading.Event()
+    remote = RemoteBytes(Odd(bytes(1000)), "x", "made://x")
+    remote._failures = (OSError,)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(remote, 0, 10)
+        assert asked.wait(5)
+        second = pool.submit(remote, 0, 10)
+        waiting.set()
+        for one in (first, second):
+            assert isinstance(one.exception(timeout=5), LookupError)
+
+
 def test_lost_connection_while_looking(address: str, tmp_path: Path) -> None:
     pyramid(tmp_path / "a.tif", [(900, 900)], compression=None)
     with open_slide(f"{address}/a.tif") as slide:

@@ -54,6 +54,17 @@ def test_leica_description_of_pages_that_are_not_there(tmp_path: Path) -> None:
         open_slide(tmp_path / "a.scn")
 
 
+def test_leica_description_of_more_planes_than_it_names(tmp_path: Path) -> None:
+    last = '<dimension sizeX="75" sizeY="50" r="1" ifd="2"/>'
+    text = made.SCN_XML.replace(last, last.replace("ifd", 'z="40000000" ifd'))
+    with tifffile.TiffWriter(tmp_path / "a.scn", bigtiff=True) as tif:
+        tif.write(made.marked((450, 160)), photometric="rgb", tile=made.TILE, description=text, **made.LOSSLESS)
+        tif.write(made.marked((200, 300)), photometric="rgb", tile=made.TILE, **made.LOSSLESS)
+        tif.write(made.marked((50, 75)), photometric="rgb", tile=made.TILE, **made.LOSSLESS)
+    with pytest.raises(SlideDamaged, match="counts 40000001 z slices of 1 channels but names only 2 images"):
+        open_slide(tmp_path / "a.scn")
+
+
 def test_ventana(tmp_path: Path) -> None:
     levels = made.bif(tmp_path / "a.bif")
     with open_slide(tmp_path / "a.bif") as slide:

@@ -131,7 +131,7 @@ def bif(path: Path, overlap_px: int = 0) -> list[np.ndarray]:
     return levels
 
 
-QPTIFF_XML = """<?xml version="1.0"?><PerkinElmer-QPI-ImageDescription><DescriptionVersion>2</DescriptionVersion>
+QPTIFF_XML = """<?xml version="1.0" encoding="utf-16"?><PerkinElmer-QPI-ImageDescription><DescriptionVersion>2</DescriptionVersion>
 <ImageType>{kind}</ImageType>{more}<Objective>20x</Objective></PerkinElmer-QPI-ImageDescription>"""
 QPTIFF_CHANNELS = (("DAPI", (0, 0, 255)), ("Opal 570", (255, 128, 0)))
 

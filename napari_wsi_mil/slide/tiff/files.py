@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from typing import Protocol
 
 from napari_wsi_mil.slide.gate import Gate
@@ -27,10 +28,11 @@ class ByteSource(ByteReader, Protocol):
 
 
 class LocalBytes:
-    """`os.pread` on one descriptor: no shared position, so no lock while reading."""
+    """`os.pread` on one descriptor: no shared position, so no lock while reading, except on Windows, which has none."""
 
     def __init__(self, path: str) -> None:
         self._gate = Gate()
+        self._seeking = threading.Lock()
         self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self.size = os.fstat(self._fd).st_size
 
@@ -38,7 +40,12 @@ class LocalBytes:
         with self._gate:
             if offset < 0 or offset >= self.size:
                 return b""
-            return os.pread(self._fd, min(count, self.size - offset), offset)
+            count = min(count, self.size - offset)
+            if hasattr(os, "pread"):
+                return os.pread(self._fd, count, offset)
+            with self._seeking:
+                os.lseek(self._fd, offset, os.SEEK_SET)
+                return os.read(self._fd, count)
 
     def close(self) -> None:
         if self._gate.close():

@@ -50,6 +50,12 @@ def _pyramid(image: Element, pages: list[TiffPage], name: str) -> Found:
     dimensions = _dimensions(image)
     n_z = 1 + max(int(d.get("z", 0)) for d in dimensions)
     n_c = 1 + max(int(d.get("c", 0)) for d in dimensions)
+    if n_z * n_c > len(dimensions):  # each is named once per level; more would be planes that nobody stored
+        message = (
+            f"{name}: its description counts {n_z} z slices of {n_c} channels but names only {len(dimensions)} images; "
+            "copy it again from its source."
+        )
+        raise SlideDamaged(message)
     planes = tuple(Plane(z=z, c=c) for z in range(n_z) for c in range(n_c))
     levels: dict[tuple[int, int], dict[Plane, TiffPage]] = {}
     for d in dimensions:

@@ -11,6 +11,7 @@ from napari_wsi_mil.slide import xmltext
 from napari_wsi_mil.slide.pixel_size import Claim
 from napari_wsi_mil.slide.spec import Channel, Plane
 from napari_wsi_mil.slide.tiff.found import Found, in_proportion, number, resolution_claim, size_yx
+from napari_wsi_mil.slide.tiff.guard import MAX_DIRECTORIES
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -26,6 +27,8 @@ ASSOCIATED = ("label", "macro", "thumbnail", "overview")
 
 def read_ome(tif: TiffFile, name: str) -> Found:
     """Return the largest image of an OME-TIFF; those called label, macro or thumbnail are associated images."""
+    root = xmltext.parse(tif.ome_metadata)
+    _check_counts(root, name)
     series = list(tif.series)
     named = {s: n for s in series for n in ASSOCIATED if n in (s.name or "").lower()}
     main = max((s for s in series if s not in named), key=_pixels, default=None) or max(series, key=_pixels)
@@ -33,7 +36,6 @@ def read_ome(tif: TiffFile, name: str) -> Found:
     for other, label in named.items():
         if other is not main and other.pages and other.pages[0] is not None:
             found.associated.setdefault("macro" if label == "overview" else label, other.pages[0])
-    root = xmltext.parse(tif.ome_metadata)
     images = [] if root is None else root.findall("Image")
     index = series.index(main)
     if index < len(images) and (pixels := images[index].find("Pixels")) is not None:
@@ -90,6 +92,15 @@ def read_series(series: TiffPageSeries, vendor: str, name: str) -> Found:
     return found
 
 
+def _check_counts(root: Element | None, name: str) -> None:
+    """Refuse descriptions of more planes than a file can hold directories: the parser makes room for each at once."""
+    for pixels in () if root is None else root.iter("Pixels"):
+        counts = [number(pixels.get(f"Size{a}")) or 1.0 for a in "ZCT"]
+        if not 1 <= (planes := math.prod(counts)) <= MAX_DIRECTORIES:
+            message = f"{name}: its OME-XML claims {planes:g} planes of one image; copy the file again from its source."
+            raise SlideDamaged(message)
+
+
 def _pixels(series: TiffPageSeries) -> int:
     return math.prod(size_yx(series.keyframe))
 
@@ -105,8 +116,11 @@ def _describe(found: Found, image: Element, pixels: Element, root: Any) -> None:
         step * {"ms": 1e-3, "min": 60.0, "h": 3600.0}.get(pixels.get("TimeIncrementUnit", "s"), 1.0) if step else None
     )
     nodes = pixels.findall("Channel")
-    if found.channels or (len(nodes) > 1 and all(n.get("SamplesPerPixel", "1") == "1" for n in nodes)):
-        found.channels = tuple(_channel(n, i) for i, n in enumerate(nodes)) or found.channels
+    in_page = found.levels[0][0].keyframe.samplesperpixel
+    apart = in_page > 1 and len(nodes) == in_page and all(n.get("SamplesPerPixel", "1") == "1" for n in nodes)
+    if found.channels or apart:  # as many as are stored, however many the description names
+        stored = found.channels or tuple(Channel(f"channel {i}") for i in range(in_page))
+        found.channels = tuple(_channel(nodes[i], i) if i < len(nodes) else c for i, c in enumerate(stored))
     settings = image.find("ObjectiveSettings")
     lenses = {o.get("ID"): o for o in root.iter("Objective")}
     lens = lenses.get(settings.get("ID")) if settings is not None else next(iter(lenses.values()), None)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_wsi_mil.errors import WsiMilError
+from napari_wsi_mil.gui.opening import NOTHING, sample_slide
 from napari_wsi_mil.gui.slides import open_slides, slide_of
 
 if TYPE_CHECKING:
@@ -97,8 +96,7 @@ class NoSlide(QWidget):
             layout.addWidget(part)
 
     def _open_sample(self) -> None:
-        # napari's own way, so that the layers carry their origin as from File > Open Sample
-        try:
-            self._viewer.open_sample("napari-wsi-mil", "procedural_he")
-        except WsiMilError as error:
-            show_error(str(error))
+        for found in sample_slide():
+            if found != NOTHING[0]:
+                data, settings, _ = found
+                self._viewer.add_image(data, **settings)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import napari
-from qtpy.QtCore import QDeadlineTimer, QEventLoop, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_wsi_mil import reader
@@ -14,11 +14,12 @@ from napari_wsi_mil.errors import ModelError
 from napari_wsi_mil.gui.attention_panel import AttentionPanel
 from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.slide_panel import SlidePanel
+from napari_wsi_mil.gui.waiting import wait_until
 from napari_wsi_mil.sample import sample_path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 WIDTH_PX, HEIGHT_PX = 1800, 1100
@@ -102,14 +103,3 @@ def save_picture(viewer: napari.Viewer, path: str | os.PathLike[str]) -> None:
     wait_until(lambda: all(layer.loaded for layer in viewer.layers), DRAW_LIMIT_S)
     wait_until(lambda: False, REST_S)
     viewer.window.screenshot(str(path), canvas_only=False, flash=False)
-
-
-def wait_until(met: Callable[[], bool], limit_s: float) -> bool:
-    """Let the window live until `met` is true or the time is over; return whether it is."""
-    limit = QDeadlineTimer(round(1000 * limit_s))
-    loop, timer = QEventLoop(), QTimer()
-    timer.timeout.connect(lambda: loop.quit() if met() or limit.hasExpired() else None)
-    timer.start(20)
-    loop.exec()
-    timer.stop()
-    return met()

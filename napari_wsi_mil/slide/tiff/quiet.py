@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def quiet_parser() -> Iterator[None]:
-    """Drop what tifffile logs in this thread, 180 000 lines for some damaged files, and numpy's warnings on odd tags."""
+    """Drop what tifffile logs here, 180 000 lines for some damaged files, and numpy's warnings on odd tags."""
     here = threading.get_ident()
 
     def of_others(record: logging.LogRecord) -> bool:

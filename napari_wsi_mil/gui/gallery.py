@@ -37,11 +37,13 @@ def read_thumbs(slide: Slide, result: Attention, rows: Sequence[int], tick: Tick
     """Return the pictures of grid tiles `rows`, (124, 124, 3) uint8 each."""
     say("reading tiles")
     scores, grid = result.scores(), result.grid
+    # um/px of now for the level-0 pixels of then: the slide's pixel size may have been corrected since
+    mpp = slide.require_mpp() * grid.downsample * grid.tile_px / READ_PX
     thumbs = []
     for i, row in enumerate(rows):
         tick(i, len(rows))
         y, x = (float(v) for v in grid.yx0[row])
-        pixels = slide.read_rgb((y, x), (READ_PX, READ_PX), mpp=grid.mpp * grid.tile_px / READ_PX)
+        pixels = slide.read_rgb((y, x), (READ_PX, READ_PX), mpp=mpp)
         thumbs.append(Thumb(int(row), float(scores[row]), pixels))
     return thumbs
 

@@ -20,7 +20,7 @@ from napari_wsi_mil.models.card import ModelCard, check_contract
 from napari_wsi_mil.models.device import DeviceChoice, pick_device
 from napari_wsi_mil.models.registry import find_card, load_model
 from napari_wsi_mil.results import Attention, FeatureBag, ModelRef
-from napari_wsi_mil.runs.embed import StoreChoice, embed
+from napari_wsi_mil.runs.embed import StoreChoice, check_grid, embed
 from napari_wsi_mil.ticks import no_tick
 from napari_wsi_mil.tiles import cover, tissue_mask
 from napari_wsi_mil.tiles.tissue import DARK_FIELD
@@ -147,10 +147,11 @@ def classify(
 ) -> Attention:
     """Run only the head on features there are; `model` is the card's network where the caller has it loaded.
 
-    Raises ContractMismatch if the features are not those of the card's encoder, um/px and tile size, ModelError on
-    answers that are not finite.
+    Raises ContractMismatch if the features are not those of the card's encoder, um/px and tile size, or not of this
+    slide at its present pixel size, ModelError on answers that are not finite.
     """
     check_bag(bag, card)
+    check_grid(slide, bag.grid, card)  # the pixel size may have been changed while tiles were encoded
     watch = watch or Watch()
     choice = pick_device(device) if isinstance(device, str) else device
     with watch.stage(Stage.CLASSIFYING):
@@ -219,6 +220,6 @@ def _notes(slide: Slide, raw: np.ndarray[tuple[int, ...], np.dtype[np.float32]])
         notes.append(f"Only {n} tile{'s' if n > 1 else ''} of tissue: the model was trained on many more per slide.")
     elif float(np.ptp(raw, axis=1).max()) < 1e-3:
         notes.append("All tiles have nearly the same score: the map shows no preference.")
-    if slide.pixel_size.source == "user":
+    if slide.pixel_size.by_hand:
         notes.append("The pixel size was entered by hand, not read from the file.")
     return tuple(notes)

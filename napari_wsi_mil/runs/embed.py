@@ -87,7 +87,7 @@ def open_store(store: StoreChoice, grid: TileGrid, encoder: ModelRef, *, n_featu
 
 
 def check_grid(slide: Slide, grid: TileGrid, card: ModelCard) -> None:
-    """Raise ContractMismatch unless the grid lies on this slide and has the tiles the encoder was trained on."""
+    """Raise ContractMismatch unless the grid lies on this slide and has the tiles the card's model was trained on."""
     pairs = (
         ("slide fingerprint", slide.fingerprint, grid.slide_fingerprint),
         ("slide size", slide.shape0_yx, grid.slide_shape_yx),
@@ -98,7 +98,7 @@ def check_grid(slide: Slide, grid: TileGrid, card: ModelCard) -> None:
     for what, expected, got in pairs:
         if expected != got:
             message = (
-                f"{slide.name}, encoder {card.name!r}: expected a grid with {what} {expected}, got {got}; "
+                f"{slide.name}, model {card.name!r}: expected a grid with {what} {expected}, got {got}; "
                 "make a new grid."
             )
             raise ContractMismatch(message)

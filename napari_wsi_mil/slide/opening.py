@@ -11,6 +11,7 @@ from napari_wsi_mil.errors import BadRequest, SlideDamaged, SlideError, SlideNot
 from napari_wsi_mil.slide.remembered import recall
 from napari_wsi_mil.slide.slide import Slide
 from napari_wsi_mil.slide.sniff import HEAD_BYTES, OPENSLIDE_SUFFIXES, is_url, is_zarr_folder, kind_of
+from napari_wsi_mil.slide.spec import RECALLED
 
 if TYPE_CHECKING:
     from napari_wsi_mil.slide.source import PixelSource
@@ -36,7 +37,7 @@ def open_slide(path: str | os.PathLike[str], *, mpp: float | None = None) -> Sli
             slide.close()
             raise
     elif (kept := recall(slide.fingerprint)) is not None:
-        slide.set_mpp(kept, source="entered earlier")
+        slide.set_mpp(kept, source=RECALLED)
     return slide
 
 

@@ -15,7 +15,7 @@ from napari_wsi_mil.slide.lazy import LevelArray, as_dask
 from napari_wsi_mil.slide.pyramid import BlockReader, plan_steps
 from napari_wsi_mil.slide.regions import as_rgb, paste, resample, source_box
 from napari_wsi_mil.slide.scale import level_for_downsample
-from napari_wsi_mil.slide.spec import Box, PixelSize, Plane
+from napari_wsi_mil.slide.spec import USER, Box, PixelSize, Plane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ class Slide:
             raise PixelSizeUnknown(message)
         return self.mpp
 
-    def set_mpp(self, yx_um: tuple[float, float], *, source: str = "user") -> None:
+    def set_mpp(self, yx_um: tuple[float, float], *, source: str = USER) -> None:
         """Replace the pixel size by (y, x) um/px; raises BadRequest outside 0.01..100."""
         if not all(0.01 <= v <= 100 for v in yx_um):
             message = (

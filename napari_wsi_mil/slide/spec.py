@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
+USER, RECALLED = "user", "entered earlier"
+"""Sources of a pixel size that a person entered, now or in another session."""
+
+
 class Box(NamedTuple):
     """A rectangle in pixels of one level (or of level 0 where a name says so)."""
 
@@ -60,6 +64,11 @@ class PixelSize:
     """Which field of the file (or 'user') the numbers come from."""
     problem: str | None = None
     """One sentence when the value is absent, contradictory or absurd; None when it can be trusted."""
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person entered it."""
+        return self.source in (USER, RECALLED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from qtpy.QtTest import QTest
 from napari_wsi_mil.errors import NoTissue
 from napari_wsi_mil.gui.attention_panel import AttentionPanel
 from napari_wsi_mil.gui.camera import visible
+from napari_wsi_mil.gui.gallery import read_thumbs
 from napari_wsi_mil.gui.heat_controls import above
 from napari_wsi_mil.gui.pace import Pace, clock
 from napari_wsi_mil.models import registry
@@ -122,6 +123,16 @@ def test_a_run_shows_probabilities_heatmap_and_tiles(bench, panel, model) -> Non
     assert layer.data.shape == (8, 12)
     assert layer.data[1, 9] == 5.0
     assert panel.run.button.text() == "Run"
+
+
+def test_pictures_of_tiles_keep_their_place_when_the_pixel_size_is_corrected(quarters) -> None:
+    with open_slide(quarters) as slide:
+        result = answer(slide)
+        # the last tile of the upper left quarter: anything wider shows the other quarters too
+        row = [tuple(cell) for cell in result.grid.cells].index((3, 5))
+        slide.set_mpp((0.125, 0.125))
+        (thumb,) = read_thumbs(slide, result, [row], lambda done, total: None, lambda stage: None)
+        assert np.unique(thumb.rgb.reshape(-1, 3), axis=0).tolist() == [[220, 30, 30]]
 
 
 def test_the_heat_of_a_tile_lies_over_its_tissue_on_the_canvas(bench, panel) -> None:

@@ -174,8 +174,24 @@ def test_doubts_are_noted(run, head_card, darkness):
     assert flat.notes == ("All tiles have nearly the same score: the map shows no preference.",)
     dark = TissueMask(np.ones((40, 60), bool), (10.0, 10.0), (400, 600), "brightness over dark field")
     assert run(mask=dark).notes[0].startswith("The background is dark, as in fluorescence")
-    run.slide.set_mpp((0.5, 0.5))
-    assert run().notes == ("The pixel size was entered by hand, not read from the file.",)
+    for entered in ({}, {"source": "entered earlier"}):
+        run.slide.set_mpp((0.5, 0.5), **entered)
+        assert run().notes == ("The pixel size was entered by hand, not read from the file.",)
+
+
+def test_a_pixel_size_changed_during_the_run_is_no_answer(run):
+    def correct(done, total):
+        if (done, total) == (150, 150):
+            run.slide.set_mpp((0.25, 0.25))
+
+    with pytest.raises(ContractMismatch, match=r"model 'dark': expected a grid with um/px of level 0 0.25, got 0.5"):
+        run(tick=correct)
+
+
+def test_features_of_another_slide_are_refused(run, head_card, darkness, coloured):
+    other, _ = coloured(fingerprint="b" * 32)
+    with pytest.raises(ContractMismatch, match=f"expected a grid with slide fingerprint {'b' * 32}, got {'a' * 32}"):
+        classify(other, bag(run.slide), head_card, model=darkness)
 
 
 @pytest.mark.parametrize("name", [c.name for c in bundled_cards("head")] or ["none bundled"])

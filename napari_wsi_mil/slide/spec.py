@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-
 USER, RECALLED = "user", "entered earlier"
 """Sources of a pixel size that a person entered, now or in another session."""
 

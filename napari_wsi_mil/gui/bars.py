@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 ROW_PX, BAR_PX, INSET_PX = 34, 6, 5
 
 
+def percent_text(share: float) -> str:
+    """Return a probability in percent that never reads as certainty."""
+    if share >= 0.9995:
+        return ">99.9%"
+    return "<0.1%" if share < 0.0005 else f"{share:.1%}"
+
+
 class Bars(QWidget):
     """One row per class: name, percent and a bar; the likeliest is drawn in the accent colour."""
 
@@ -33,7 +40,7 @@ class Bars(QWidget):
         self.rows = sorted(pairs, key=lambda pair: -pair[1])
         self._text, self._track = QColor(look.text), QColor(look.line)
         self._plain, self._accent = QColor(look.muted), QColor(look.accent)
-        self.setAccessibleName("; ".join(f"{name} {p:.0%}" for name, p in self.rows))
+        self.setAccessibleName("; ".join(f"{name} {percent_text(p)}" for name, p in self.rows))
         self.updateGeometry()
         self.update()
 
@@ -47,7 +54,7 @@ class Bars(QWidget):
             top, width = i * ROW_PX, self.width() - 2 * INSET_PX
             line = QRectF(INSET_PX, top + 2, width, ROW_PX - BAR_PX - 8)
             painter.setPen(self._text)
-            percent = f"{share:.1%}"
+            percent = percent_text(share)
             room = width - painter.fontMetrics().horizontalAdvance(percent) - 8
             short = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideRight, int(room))
             painter.drawText(line, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), short)

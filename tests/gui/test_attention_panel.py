@@ -354,3 +354,11 @@ def test_pace_counts_what_came_after_the_first_tick() -> None:
     pace.restart()
     assert pace.per_second is None
     assert [clock(s) for s in (7, 750, 3723)] == ["0:07", "12:30", "1:02:03"]
+
+
+def test_no_probability_reads_as_certainty() -> None:
+    from napari_wsi_mil.gui.bars import percent_text
+
+    assert [percent_text(p) for p in (1.0, 0.9996, 0.999, 0.5, 0.0004, 0.0)] == [
+        ">99.9%", ">99.9%", "99.9%", "50.0%", "<0.1%", "<0.1%",
+    ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -30,14 +31,20 @@ def _paragraph(card: ModelCard) -> str:
         ("classes", ", ".join(card.classes)),
         ("encoder", card.encoder or ""),
         ("input", f"tiles of {card.tile_px} px at {card.mpp:g} um/px ({card.field_um:g} um)"),
-        ("measured", _measured(card)),
+        *_measured(card),
         ("limits", card.limits),
         ("licence", card.licence),
     ]
-    lines = [f"{card.name} ({card.kind}): {card.title}", *(f"  {name:<9} {value}" for name, value in rows if value)]
+    lines = [f"{card.name} ({card.kind}): {card.title}", *(_row(name, value) for name, value in rows if value)]
     return "\n".join([*lines, f"  {card.notice}"])
 
 
-def _measured(card: ModelCard) -> str:
-    numbers = [f"{name} {value}" for name, value in card.metrics.items() if isinstance(value, int | float)]
-    return ", ".join(numbers)
+def _row(name: str, text: str) -> str:
+    return textwrap.fill(f"{name:<12} {text}", 100, initial_indent="  ", subsequent_indent=" " * 15)
+
+
+def _measured(card: ModelCard) -> list[tuple[str, str]]:
+    """Return a row per data set the card has numbers for, then how they were measured."""
+    sets = [(name, values) for name, values in card.metrics.items() if isinstance(values, dict)]
+    rows = [(name, ", ".join(f"{k} {v:g}" for k, v in values.items())) for name, values in sets]
+    return [*rows, ("protocol", str(card.metrics.get("protocol", "")))]

@@ -9,6 +9,8 @@ from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from napari_wsi_mil.errors import BadRequest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
@@ -95,9 +97,16 @@ class BlockCache:
 
 @functools.lru_cache(maxsize=1)
 def shared_cache() -> BlockCache:
-    """Return the cache all slides of this process share; its budget in MB may be set by the environment."""
+    """Return the cache all slides of this process share; its budget in MB may be set by the environment.
+
+    Raises BadRequest where that is no number.
+    """
     megabytes = os.environ.get(BUDGET_VARIABLE)
-    return BlockCache(int(float(megabytes) * 2**20) if megabytes else DEFAULT_BUDGET_BYTES)
+    try:
+        return BlockCache(int(float(megabytes) * 2**20) if megabytes else DEFAULT_BUDGET_BYTES)
+    except (ValueError, OverflowError) as error:
+        message = f"{BUDGET_VARIABLE}: expected the cache's size in megabytes, got {megabytes!r}; set it anew."
+        raise BadRequest(message) from error
 
 
 @functools.lru_cache(maxsize=1)

@@ -123,7 +123,8 @@ class Slide:
     ) -> npt.NDArray[Any]:
         """Return `size_px` (h, w) pixels at `downsample` level-0 pixels per pixel, top-left corner at `yx0`.
 
-        Read from the coarsest level that still resolves it and area-averaged from there, placed to part of a pixel.
+        Read from the coarsest level that still resolves it and area-averaged from there, placed to part of a pixel;
+        where `downsample` is that level's own, its pixels come as they are, placed to the nearest of them.
         Areas outside the slide are background (white for colour, else 0). dtype of the file.
         """
         self._check(0)

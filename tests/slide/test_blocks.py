@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.slide.blocks import BUDGET_VARIABLE, BlockCache, shared_cache
 
 
@@ -87,3 +88,13 @@ def test_budget_from_the_environment(monkeypatch):
     monkeypatch.setenv(BUDGET_VARIABLE, "3")
     assert shared_cache().budget_bytes == 3 * 2**20
     shared_cache.cache_clear()
+
+
+@pytest.mark.parametrize("text", ["lots", "nan", "inf"])
+def test_a_budget_that_is_no_number(monkeypatch, text):
+    shared_cache.cache_clear()
+    monkeypatch.setenv(BUDGET_VARIABLE, text)
+    with pytest.raises(
+        BadRequest, match=f"NAPARI_WSI_MIL_CACHE_MB: expected the cache's size in megabytes, got '{text}'"
+    ):
+        shared_cache()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,13 +80,15 @@ def test_channels_interleaved_in_one_page(tmp_path: Path) -> None:
             assert_levels(slide, [image[..., c]], Plane(c=c))
 
 
-def described(path: Path, images: np.ndarray, *, sizes: str, channels: int) -> None:
+def described(
+    path: Path, images: np.ndarray, *, sizes: str, channels: int, data: str = "<TiffData/>", more: str = ""
+) -> None:
     nodes = "".join(f'<Channel ID="Channel:0:{i}" Name="n{i}" SamplesPerPixel="1"/>' for i in range(channels))
     h, w = images.shape[1:]
     xml = (
         '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
         '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" '
-        f'SizeX="{w}" SizeY="{h}" {sizes}>{nodes}<TiffData/></Pixels></Image></OME>'
+        f'SizeX="{w}" SizeY="{h}" {sizes}>{nodes}{data}</Pixels></Image>{more}</OME>'
     )
     tifffile.imwrite(path, images, photometric="minisblack", description=xml, metadata=None)
 
@@ -103,10 +106,26 @@ def test_channels_are_those_stored_not_those_named(tmp_path: Path, stored: int, 
             assert_levels(slide, [images[c]], Plane(c=c))
 
 
-def test_a_description_of_a_thousand_million_planes(tmp_path: Path) -> None:
-    images = marked((64, 80), 1)[None]
-    described(tmp_path / "a.ome.tif", images, sizes='SizeC="1" SizeZ="100000" SizeT="10000"', channels=1)
-    with pytest.raises(SlideDamaged, match="its OME-XML claims 1e\\+09 planes of one image"):
+ONE = 'SizeC="1" SizeZ="1" SizeT="1"'
+MODULO = (
+    '<StructuredAnnotations><XMLAnnotation ID="Annotation:0" Namespace="openmicroscopy.org/omero/dimension/modulo">'
+    '<Value><Modulo><ModuloAlongZ Type="lifetime" Start="0" End="3e9" Step="1"/></Modulo></Value>'
+    "</XMLAnnotation></StructuredAnnotations>"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "claim"),
+    [
+        ({"sizes": 'SizeC="1" SizeZ="100000" SizeT="10000"'}, "1e+09"),
+        ({"data": '<TiffData IFD="0" PlaneCount="3000000000"/>'}, "3e+09"),
+        ({"data": '<TiffData IFD="0" NumPlanes="3000000000"/>'}, "3e+09"),
+        ({"more": MODULO}, "3e+09"),
+    ],
+)
+def test_descriptions_that_would_fill_the_memory(tmp_path: Path, changes: dict[str, str], claim: str) -> None:
+    described(tmp_path / "a.ome.tif", marked((64, 80), 1)[None], channels=1, **({"sizes": ONE} | changes))
+    with pytest.raises(SlideDamaged, match=re.escape(f"its OME-XML claims {claim} planes of one image")):
         open_slide(tmp_path / "a.ome.tif")
 
 
@@ -131,6 +150,14 @@ SET_XML = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Sche
 <Channel ID="Channel:0:0" SamplesPerPixel="1" Name="one"/><Channel ID="Channel:0:1" SamplesPerPixel="1" Name="two"/>
 <TiffData FirstC="0" IFD="0" PlaneCount="1"><UUID FileName="c0.ome.tif">urn:uuid:0</UUID></TiffData>
 <TiffData FirstC="1" IFD="0" PlaneCount="1"><UUID FileName="c1.ome.tif">urn:uuid:1</UUID></TiffData></Pixels></Image></OME>"""
+
+
+def test_imagej_spacing_that_is_no_number(tmp_path: Path) -> None:
+    image, text = marked((64, 80), 1), "ImageJ=1.53\nspacing=abc\nunit=um\n"
+    tifffile.imwrite(tmp_path / "a.tif", image, description=text, metadata=None, resolution=(2, 2))
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert (slide.meta.vendor, slide.mpp_yx, slide.meta.z_step_um) == ("imagej", (0.5, 0.5), None)
+        assert_levels(slide, [image])
 
 
 def test_a_set_of_files(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def read_imagej(tif: TiffFile, name: str) -> Found:
     x, y = (series.keyframe.tags.valueof(code) for code in (282, 283))
     if unit and x and y and x[0] and y[0]:
         found.claims.append(Claim("ImageJ unit", (unit * y[1] / y[0], unit * x[1] / x[0])))
-    found.z_step_um = float(facts["spacing"]) * unit if unit and "spacing" in facts else None
+    step = number(str(facts.get("spacing")))
+    found.z_step_um = step * unit if unit and step else None
     return found
 
 
@@ -94,11 +95,24 @@ def read_series(series: TiffPageSeries, vendor: str, name: str) -> Found:
 
 def _check_counts(root: Element | None, name: str) -> None:
     """Refuse descriptions of more planes than a file can hold directories: the parser makes room for each at once."""
-    for pixels in () if root is None else root.iter("Pixels"):
-        counts = [number(pixels.get(f"Size{a}")) or 1.0 for a in "ZCT"]
-        if not 1 <= (planes := math.prod(counts)) <= MAX_DIRECTORIES:
+    claims = [] if root is None else [count for node in root.iter() for count in _planes(node)]
+    for planes in claims:
+        if not planes <= MAX_DIRECTORIES:
             message = f"{name}: its OME-XML claims {planes:g} planes of one image; copy the file again from its source."
             raise SlideDamaged(message)
+
+
+def _planes(node: Element) -> list[float]:
+    """Return how many planes or steps a node of OME-XML speaks of, by each of its statements."""
+    if node.tag == "Pixels":
+        return [math.prod(number(node.get(f"Size{a}")) or 1.0 for a in "ZCT")]
+    if node.tag == "TiffData":
+        keys = ("IFD", "PlaneCount", "NumPlanes", "FirstZ", "FirstC", "FirstT")
+        return [number(node.get(key)) or 0.0 for key in keys]
+    if str(node.tag).startswith("ModuloAlong"):
+        start, end, step = (number(node.get(key)) or 0.0 for key in ("Start", "End", "Step"))
+        return [abs((end - start) / (step or 1.0))]
+    return []
 
 
 def _pixels(series: TiffPageSeries) -> int:

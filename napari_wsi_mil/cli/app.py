@@ -154,11 +154,11 @@ def demo(
         message = "--headless shows nothing by itself: add --screenshot FILE.png."
         raise BadRequest(message)
     if headless and display.needs_virtual():
-        typer.echo("demo: drawing the sample slide and an attention run on it, on a virtual screen")
         raise typer.Exit(display.again_on_virtual(["demo", "--headless", "--screenshot", str(screenshot)]))
     if not headless:
         display.check_screen()
-        typer.echo("demo: opening the sample slide in napari and running attention on it; close the window to end")
+    end = "its picture goes to a file" if headless else "close the window to end"
+    typer.echo(f"demo: opening the sample slide in napari and running attention on it; {end}")
     from napari_wsi_mil.gui import window
 
     window.demo(headless=headless, screenshot=screenshot)

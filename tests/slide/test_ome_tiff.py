@@ -152,6 +152,17 @@ SET_XML = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Sche
 <TiffData FirstC="1" IFD="0" PlaneCount="1"><UUID FileName="c1.ome.tif">urn:uuid:1</UUID></TiffData></Pixels></Image></OME>"""
 
 
+@pytest.mark.parametrize("place", ["../b.tif", "{folder}/b.tif", "C:\\slides\\b.tif", "x/../../b.tif"])
+def test_files_of_a_set_lie_in_one_folder(tmp_path: Path, place: str) -> None:
+    (tmp_path / "set").mkdir()
+    tifffile.imwrite(tmp_path / "b.tif", marked((64, 80), 1, seed=1), photometric="minisblack")
+    other = place.format(folder=tmp_path)
+    data = f'<TiffData IFD="0"><UUID FileName="{other}">urn:uuid:1</UUID></TiffData>'
+    described(tmp_path / "set" / "a.ome.tif", marked((64, 80), 1)[None], sizes=ONE, channels=1, data=data)
+    with pytest.raises(SlideDamaged, match=re.escape(f"its OME-XML names {other!r}, which is not in its folder")):
+        open_slide(tmp_path / "set" / "a.ome.tif")
+
+
 def test_imagej_spacing_that_is_no_number(tmp_path: Path) -> None:
     image, text = marked((64, 80), 1), "ImageJ=1.53\nspacing=abc\nunit=um\n"
     tifffile.imwrite(tmp_path / "a.tif", image, description=text, metadata=None, resolution=(2, 2))

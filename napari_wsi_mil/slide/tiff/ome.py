@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from napari_wsi_mil.errors import SlideDamaged, UnsupportedSlide
@@ -28,7 +29,9 @@ ASSOCIATED = ("label", "macro", "thumbnail", "overview")
 def read_ome(tif: TiffFile, name: str) -> Found:
     """Return the largest image of an OME-TIFF; those called label, macro or thumbnail are associated images."""
     root = xmltext.parse(tif.ome_metadata)
-    _check_counts(root, name)
+    if root is not None:
+        _check_counts(root, name)
+        _check_places(root, name)
     series = list(tif.series)
     named = {s: n for s in series for n in ASSOCIATED if n in (s.name or "").lower()}
     main = max((s for s in series if s not in named), key=_pixels, default=None) or max(series, key=_pixels)
@@ -93,10 +96,9 @@ def read_series(series: TiffPageSeries, vendor: str, name: str) -> Found:
     return found
 
 
-def _check_counts(root: Element | None, name: str) -> None:
+def _check_counts(root: Element, name: str) -> None:
     """Refuse descriptions of more planes than a file can hold directories: the parser makes room for each at once."""
-    claims = [] if root is None else [count for node in root.iter() for count in _planes(node)]
-    for planes in claims:
+    for planes in (count for node in root.iter() for count in _planes(node)):
         if not planes <= MAX_DIRECTORIES:
             message = f"{name}: its OME-XML claims {planes:g} planes of one image; copy the file again from its source."
             raise SlideDamaged(message)
@@ -113,6 +115,18 @@ def _planes(node: Element) -> list[float]:
         start, end, step = (number(node.get(key)) or 0.0 for key in ("Start", "End", "Step"))
         return [abs((end - start) / (step or 1.0))]
     return []
+
+
+def _check_places(root: Element, name: str) -> None:
+    """Refuse sets with files outside the folder of this one: a slide must not show whatever its XML points at."""
+    for node in root.iter("UUID"):
+        other = node.get("FileName", "")
+        outside = PureWindowsPath(other).anchor or ".." in PureWindowsPath(other).parts  # knows both kinds of slashes
+        if outside and node.text != root.get("UUID"):
+            message = (
+                f"{name}: its OME-XML names {other!r}, which is not in its folder; keep all files of a set together."
+            )
+            raise SlideDamaged(message)
 
 
 def _pixels(series: TiffPageSeries) -> int:

@@ -36,6 +36,10 @@ class Say(Protocol):
         """Name the stage in a few words."""
 
 
+def _nothing(tick: Tick, say: Say) -> None:
+    """What a job that ran holds."""
+
+
 class Job(QObject):
     """Runs `work(tick, say)` in a thread of its own; all signals arrive on the window's thread.
 
@@ -105,8 +109,10 @@ class Job(QObject):
         self.said.emit(stage)
 
     def _run(self) -> None:
+        # Panels keep their last job: what it worked on, layers and slides, must not stay in memory with it.
+        work, self._work = self._work, _nothing
         try:
-            self._outcome = ("succeeded", self._work(self._tick, self._say))
+            self._outcome = ("succeeded", work(self._tick, self._say))
         except Cancelled:
             self._outcome = ("cancelled", None)
         except WsiMilError as error:
@@ -116,6 +122,7 @@ class Job(QObject):
             self.details = traceback.format_exc()
             first = (str(error).strip().splitlines() or [""])[0]
             self._outcome = ("failed", f"Stopped by an unexpected error: {type(error).__name__}: {first[:200]}")
+        del work
         self._done.emit()
 
     # -- on the window's thread ---------------------------------------------------------------

@@ -150,3 +150,18 @@ def test_a_running_job_outlives_its_owner_and_goes_when_it_ended(qtbot) -> None:
         return gone() is None
 
     qtbot.waitUntil(collected)
+
+
+def test_a_job_that_ended_lets_go_of_what_it_worked_on(qtbot) -> None:
+    class Slide:
+        pass
+
+    slide = Slide()
+    gone = weakref.ref(slide)
+    job = Job(lambda tick, say, slide=slide: None)
+    with qtbot.waitSignal(job.ended, timeout=3000):
+        job.start()
+    del slide
+    job._thread.join(3)
+    gc.collect()
+    assert gone() is None

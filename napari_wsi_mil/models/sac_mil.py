@@ -65,9 +65,14 @@ class Ring:
 
 
 class ShiftMix(nn.Module):
-    """One mixing step along one axis: x + shift(MLP(LayerNorm(x))), each channel track shifted by its own offset."""
+    """One mixing step along one axis: x + shift(MLP(LayerNorm(x))), each channel track shifted by its own offset.
 
-    def __init__(self, width: int, hidden: int, offsets: tuple[int, ...], dropout: float) -> None:
+    The last layer's first weights are multiplied by `start`.
+    """
+
+    def __init__(
+        self, width: int, hidden: int, offsets: tuple[int, ...], dropout: float = 0.25, *, start: float = 1.0
+    ) -> None:
         super().__init__()
         self.offsets = offsets
         edges = [round(i * width / len(offsets)) for i in range(len(offsets) + 1)]
@@ -76,6 +81,9 @@ class ShiftMix(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width), nn.Dropout(dropout)
         )
+        with torch.no_grad():
+            for weights in self.mlp[3].parameters():
+                weights.mul_(start)
 
     def forward(self, tokens: torch.Tensor, ring: Ring) -> torch.Tensor:
         """Map (N, width) to (N, width) in O(N)."""
@@ -98,7 +106,9 @@ class SACMIL(Head):
     (`cut`), centre and angular frequencies of the rotation (`centre_of`, `angles`), shift offsets (`shift`: "radix"
     with block t moving by j * radix^t, j < radix, which is O(N) with a fixed number of blocks; "chord" with offsets
     0, 1, 2, 4, ... after ChordMixer, ICLR 2023, which skips blocks beyond log2 of the longest ring), number of blocks,
-    MLP width, pooling, norm before pooling, and taking off the bag's mean (`centre`). Every block mixes within
+    MLP width, the scale at which mixing starts (`mix_start`; at 0 training begins as attention pooling of rotated tiles
+    and learns to mix, which kept attention sharp in our trials), pooling, norm before pooling, and taking off the
+    bag's mean (`centre`). Every block mixes within
     regions, then across them. Full correlation needs radix^blocks >= number of regions and >= region size. No figure
     of that paper is claimed.
     """
@@ -113,6 +123,7 @@ class SACMIL(Head):
         width: int = 512,
         mlp: int | None = None,
         blocks: int = 2,
+        mix_start: float = 1.0,
         ordering: Ordering = "hilbert",
         region_size: int = 64,
         cut: Cut = "balanced",
@@ -138,8 +149,8 @@ class SACMIL(Head):
         self.shift, self.centre = shift, centre
         self.project = nn.Sequential(nn.Linear(n_features, width), nn.GELU(), nn.Dropout(dropout))
         steps = [_offsets(shift, t, radix if shift == "radix" else chord_tracks) for t in range(blocks)]
-        self.within = nn.ModuleList(ShiftMix(width, mlp or width, step, dropout) for step in steps)
-        self.across = nn.ModuleList(ShiftMix(width, mlp or width, step, dropout) for step in steps)
+        mixes = [ShiftMix(width, mlp or width, step, dropout, start=mix_start) for step in (*steps, *steps)]
+        self.within, self.across = nn.ModuleList(mixes[:blocks]), nn.ModuleList(mixes[blocks:])
         self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
         self.pool = AttentionPool(width, attention, dropout=dropout) if pooling == "gated" else None
         self.classify = nn.Linear(width, n_classes)

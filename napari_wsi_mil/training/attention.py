@@ -28,7 +28,8 @@ class HeadRecipe:
 
     architecture: str = "sac-mil"
     options: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 40
+    epochs: int = 10
+    """Few: the encoder knows the training tiles, so longer training fits those and blurs the attention on new ones."""
     patience: int = 10
     """Epochs without a better validation loss after which training stops."""
     learning_rate: float = 2e-4

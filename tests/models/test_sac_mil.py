@@ -178,6 +178,14 @@ def test_tiles_on_the_same_place_work():
     assert out.logits.isfinite().all()
 
 
+def test_mixing_that_starts_at_zero_changes_no_token_at_first():
+    features, yx = random(30, 6), places(30)
+    started, plain = make(mix_start=0.0), make(blocks=0)
+    plain.project.load_state_dict(started.project.state_dict())
+    regions = group(yx, size=9)
+    assert torch.equal(started.correlate(features, yx, regions), plain.correlate(features, yx, regions))
+
+
 def test_mean_pooling_attends_evenly():
     out = make(pooling="mean")(random(8, 6), places(8))
     assert out.attention.tolist() == [[0.125] * 8]

@@ -9,7 +9,7 @@ from napari_wsi_mil.training.bags import LabelledBag
 
 OPTIONS = {
     "abmil": {"width": 16, "attention": 8},
-    "sac-mil": {"width": 16, "attention": 8, "region_size": 9, "radix": 4},
+    "sac-mil": {"width": 16, "attention": 8, "region_size": 9, "radix": 4, "mix_start": 0.0, "angles": "omega"},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.layers import Points, Shapes
 
 from napari_wsi_mil.errors import StoreError
 from napari_wsi_mil.gui.camera import fit, visible
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def set_pixel_size(viewer: ViewerModel, slide: Slide, mpp_yx: tuple[float, float]) -> None:
     """Give the slide (y, x) um/px and rescale its layers; the same tissue stays on the canvas.
 
-    Outlines the user drew move along when no other slide is open, as they can then only belong to this one.
+    Outlines and points the user drew move along when no other slide is open, as they can then only belong to this one.
     The value is kept for this slide. Raises BadRequest outside the range `Slide.set_mpp` takes, StoreError (with the
     value in use) where it cannot be kept.
     """
@@ -32,7 +33,7 @@ def set_pixel_size(viewer: ViewerModel, slide: Slide, mpp_yx: tuple[float, float
     ratio = np.asarray(mpp_yx) / old
     moving = layers_of(viewer, slide)
     if open_slides(viewer) == [slide]:
-        moving += [layer for layer in viewer.layers if slide_of(layer) is None]
+        moving += [x for x in viewer.layers if slide_of(x) is None and isinstance(x, Shapes | Points)]
     for layer in moving:
         _rescale(layer, ratio)
     fit(viewer, image, seen)

@@ -7,7 +7,7 @@ import os
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from napari_wsi_mil.errors import BadRequest
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[np.generic]
+
+T = TypeVar("T")
 
 DEFAULT_BUDGET_BYTES = 192 * 2**20
 RUN_BUDGET_BYTES = 48 * 2**20
@@ -59,6 +61,7 @@ class BlockCache:
                 del self._loading[full]
             mine.set_exception(error)
             raise
+        block = _own(block)
         block.flags.writeable = False
         with self._lock:
             del self._loading[full]
@@ -95,7 +98,33 @@ class BlockCache:
                 self.bytes -= self._blocks.pop(full).nbytes
 
 
-@functools.lru_cache(maxsize=1)
+def _own(block: Array) -> Array:
+    """Return the block, copied where it is a small part of something larger that it would keep in memory."""
+    whole = block.base
+    return block.copy() if whole is not None and getattr(whole, "nbytes", 0) > 1.25 * block.nbytes else block
+
+
+class _Once(Generic[T]):
+    """A maker whose first call makes and whose others return the same; safe when threads call first at once."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._made: list[T] = []
+        functools.update_wrapper(self, make)
+
+    def __call__(self) -> T:
+        """Return the one thing."""
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
+
+    def forget(self) -> None:
+        """Make anew at the next call; for tests."""
+        self._made.clear()
+
+
+@_Once
 def shared_cache() -> BlockCache:
     """Return the cache all slides of this process share; its budget in MB may be set by the environment.
 
@@ -109,13 +138,13 @@ def shared_cache() -> BlockCache:
         raise BadRequest(message) from error
 
 
-@functools.lru_cache(maxsize=1)
+@_Once
 def run_cache() -> BlockCache:
     """Return the small cache of regions read by runs: apart from the display, or a run would empty the screen."""
     return BlockCache(RUN_BUDGET_BYTES)
 
 
-@functools.lru_cache(maxsize=1)
+@_Once
 def decode_pool() -> ThreadPoolExecutor:
     """Return the threads that decode tiles, one per core.
 

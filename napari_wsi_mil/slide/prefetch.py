@@ -84,7 +84,7 @@ class Prefetcher:
                 return
             try:
                 budget -= sum(done.result().nbytes for done in batch)
-            except SlideError:
+            except (SlideError, MemoryError):
                 return
 
     def _wanted(self, view: tuple[int, Box, Plane]) -> Iterator[tuple[int, int, int]]:

@@ -84,17 +84,33 @@ def test_dropping_forgets_one_slide_and_what_it_was_loading():
 
 
 def test_budget_from_the_environment(monkeypatch):
-    shared_cache.cache_clear()
+    shared_cache.forget()
     monkeypatch.setenv(BUDGET_VARIABLE, "3")
     assert shared_cache().budget_bytes == 3 * 2**20
-    shared_cache.cache_clear()
+    shared_cache.forget()
 
 
 @pytest.mark.parametrize("text", ["lots", "nan", "inf"])
 def test_a_budget_that_is_no_number(monkeypatch, text):
-    shared_cache.cache_clear()
+    shared_cache.forget()
     monkeypatch.setenv(BUDGET_VARIABLE, text)
     with pytest.raises(
         BadRequest, match=f"NAPARI_WSI_MIL_CACHE_MB: expected the cache's size in megabytes, got '{text}'"
     ):
         shared_cache()
+
+
+def test_a_small_part_of_a_large_tile_does_not_keep_it():
+    large = np.arange(1000, dtype=np.uint8)
+    kept = BlockCache(1000).get("s", 0, lambda: large[:500])
+    assert kept.base is None
+    assert kept.tolist() == large[:500].tolist()
+    nearly = BlockCache(1000).get("s", 0, lambda: large[:900])
+    assert nearly.base is large
+
+
+def test_threads_that_ask_first_at_once_get_one_cache():
+    shared_cache.forget()
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(cache) for cache in pool.map(lambda _: shared_cache(), range(64))}) == 1
+    shared_cache.forget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,29 +80,47 @@ def _pick(stack: np.ndarray[Any, Any], axis: int, index: Any, low: int) -> np.nd
 
 
 def as_dask(level: LevelArray, *, name: str) -> da.Array:
-    """Wrap a level as a dask array in chunks of many cached blocks; its slices are read in one task.
+    """Wrap a level as a dask array in chunks of many cached blocks, whose slices are read in one task.
 
     Cutting along chunks and joining again costs dask about as long as decoding the tiles. Chunks stay announced, since
     napari snaps what it loads to them.
     """
     import dask.array as da
 
-    class Level(da.Array):  # type: ignore[misc]
-        """A dask array whose rectangular slices are single tasks."""
-
-        __slots__ = ()
-
-        def __getitem__(self, index: Any) -> da.Array:
-            whole = index if isinstance(index, tuple) else (index,)
-            if len(whole) > level.ndim or not all(_is_plain(i) for i in whole):
-                return super().__getitem__(index)
-            return _one_task(level, whole, name=name)
-
     plain = da.from_array(
         level, chunks=level.chunks_hint, name=name, asarray=False, fancy=True, inline_array=True,
         meta=np.empty((0,) * level.ndim, level.dtype),
     )  # fmt: skip
-    return Level(plain.dask, plain.name, plain.chunks, meta=plain._meta)
+    whole = _classes()[0](plain.dask, plain.name, plain.chunks, meta=plain._meta)
+    whole.level = level
+    return whole
+
+
+@functools.cache
+def _classes() -> tuple[Any, Any]:
+    """Return the dask array classes of a level and of a rectangle of it; made late, as dask is imported late."""
+    import dask.array as da
+
+    class LevelDask(da.Array):  # type: ignore[misc]
+        """A level whose rectangular slices are single tasks."""
+
+        def __getitem__(self, index: Any) -> da.Array:
+            whole = index if isinstance(index, tuple) else (index,)
+            if len(whole) > self.level.ndim or not all(_is_plain(i) for i in whole):
+                return super().__getitem__(index)
+            return _rectangle(self.level, whole, name=self.name)
+
+    class RectangleDask(da.Array):  # type: ignore[misc]
+        """A rectangle of a level. As a numpy array it is read at once in this thread.
+
+        The way through dask's scheduler passes the interpreter lock from thread to thread; with a window being drawn
+        beside it that took longer than reading.
+        """
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None, **_: Any) -> np.ndarray[Any, Any]:
+            return np.array(self.level[self.index], dtype=dtype, copy=copy)
+
+    return LevelDask, RectangleDask
 
 
 def _is_plain(index: Any) -> bool:
@@ -110,8 +129,7 @@ def _is_plain(index: Any) -> bool:
     return isinstance(index, int | np.integer)
 
 
-def _one_task(level: LevelArray, index: tuple[Any, ...], *, name: str) -> da.Array:
-    import dask.array as da
+def _rectangle(level: LevelArray, index: tuple[Any, ...], *, name: str) -> da.Array:
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
@@ -124,4 +142,6 @@ def _one_task(level: LevelArray, index: tuple[Any, ...], *, name: str) -> da.Arr
             raise IndexError(message)
     key = f"{name}-{tokenize(spans, [type(i).__name__ for i in index])}"
     graph = HighLevelGraph.from_collections(key, {(key, *([0] * len(kept))): (level.__getitem__, index)})
-    return da.Array(graph, key, tuple((n,) for n in kept), meta=np.empty((0,) * len(kept), level.dtype))
+    part = _classes()[1](graph, key, tuple((n,) for n in kept), meta=np.empty((0,) * len(kept), level.dtype))
+    part.level, part.index = level, index
+    return part

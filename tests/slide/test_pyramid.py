@@ -114,7 +114,20 @@ def test_averaged_levels_equal_averaging_the_whole_image(shape):
 def test_dask_slices_equal_numpy(index):
     source = ArraySource([image(500, 700)])
     array = Slide(source, path="x", cache=BlockCache(2**26)).pyramid()[0]
-    np.testing.assert_array_equal(np.asarray(array[index]), source._levels[0][index])
+    want = source._levels[0][index]
+    np.testing.assert_array_equal(np.asarray(array[index]), want)
+    np.testing.assert_array_equal(array[index].compute(), want)
+    np.testing.assert_array_equal((array[index] + 1).compute(), want + 1)
+    assert array[index].shape == want.shape
+    assert np.asarray(array[index], dtype=float).dtype == float
+
+
+def test_writing_into_a_copy_leaves_the_slide_as_it_is():
+    source = ArraySource([image(300, 300)])
+    array = Slide(source, path="x", cache=BlockCache(2**26)).pyramid()[0]
+    copied = np.array(array[0:10, 0:10], copy=True)
+    copied[:] = 0
+    np.testing.assert_array_equal(np.asarray(array[0:10, 0:10]), source._levels[0][:10, :10])
 
 
 def test_fancy_index_equals_numpy():

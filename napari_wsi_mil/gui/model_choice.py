@@ -23,9 +23,16 @@ FAVOURITE = "sac-mil-tumour"
 
 
 def summary(card: ModelCard) -> str:
-    """Return what to know before running a head, in two lines."""
-    classes = ", ".join(card.classes)
-    return f"Classes: {classes}\n{card.field_um:.0f} µm tiles at {card.mpp:g} µm/px · encoder {card.encoder}"
+    """Return what to know before running a head: classes, tiles, and the first two sentences of its limits.
+
+    The limits stand where Run is, since a head answers slides of other organs with the same confidence.
+    """
+    lines = [
+        f"Classes: {', '.join(card.classes)}",
+        f"{card.field_um:.0f} µm tiles at {card.mpp:g} µm/px · encoder {card.encoder}",
+    ]
+    said = [part.rstrip(".") + "." for part in card.limits.split(". ")[:2] if part]
+    return "\n".join([*lines, *([" ".join(said)] if said else [])])
 
 
 def card_text(card: ModelCard) -> str:

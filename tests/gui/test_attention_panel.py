@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from napari_wsi_mil.gui.attention_panel import AttentionPanel
 from napari_wsi_mil.gui.camera import visible
 from napari_wsi_mil.gui.gallery import read_thumbs
 from napari_wsi_mil.gui.heat_controls import above
+from napari_wsi_mil.gui.model_choice import summary
 from napari_wsi_mil.gui.pace import Pace, clock
 from napari_wsi_mil.models import registry
 from napari_wsi_mil.models.card import ModelCard
@@ -92,6 +94,11 @@ def press(bench, panel) -> None:
 def heat_of(bench):
     (layer,) = [la for la in bench.viewer.layers if la.metadata.get("wsi_role") == "attention"]
     return layer
+
+
+def test_the_limits_of_a_model_stand_beside_its_classes() -> None:
+    limited = replace(card("a"), limits="Trained on bowel. Answers outside that are guesses. More is on the card.")
+    assert summary(limited).splitlines()[2:] == ["Trained on bowel. Answers outside that are guesses."]
 
 
 def test_before_a_run_it_shows_model_device_and_notice(bench, panel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QTimer, Signal
@@ -23,16 +24,16 @@ FAVOURITE = "sac-mil-tumour"
 
 
 def summary(card: ModelCard) -> str:
-    """Return what to know before running a head: classes, tiles, and the first two sentences of its limits.
+    """Return what to know before running a head: classes, tiles, and what it learned from.
 
-    The limits stand where Run is, since a head answers slides of other organs with the same confidence.
+    The last stands beside Run, since a head answers slides of other organs with the same confidence.
     """
     lines = [
         f"Classes: {', '.join(card.classes)}",
         f"{card.field_um:.0f} µm tiles at {card.mpp:g} µm/px · encoder {card.encoder}",
     ]
-    said = [part.rstrip(".") + "." for part in card.limits.split(". ")[:2] if part]
-    return "\n".join([*lines, *([" ".join(said)] if said else [])])
+    learned = re.split(r"[;.](?:\s|$)", card.limits, maxsplit=1)[0]
+    return "\n".join([*lines, *([f"{learned}; on anything else it guesses."] if learned else [])])
 
 
 def card_text(card: ModelCard) -> str:

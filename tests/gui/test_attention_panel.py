@@ -97,8 +97,8 @@ def heat_of(bench):
 
 
 def test_the_limits_of_a_model_stand_beside_its_classes() -> None:
-    limited = replace(card("a"), limits="Trained on bowel. Answers outside that are guesses. More is on the card.")
-    assert summary(limited).splitlines()[2:] == ["Trained on bowel. Answers outside that are guesses."]
+    limited = replace(card("a"), limits="Trained on bowel at 0.5 um; never on skin. More is on the card.")
+    assert summary(limited).splitlines()[2:] == ["Trained on bowel at 0.5 um; on anything else it guesses."]
 
 
 def test_before_a_run_it_shows_model_device_and_notice(bench, panel) -> None:

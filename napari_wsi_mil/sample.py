@@ -1,9 +1,8 @@
-"""The bundled sample slide, as a path and as napari sample data."""
+"""Where the bundled sample slide lies; `gui.opening` shows it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pooch
 
@@ -27,11 +26,3 @@ def sample_path() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         render_slide(painted, seed=SEED, height_px=HEIGHT_PX, width_px=WIDTH_PX, stain_spread=0.0, quality=QUALITY)
     return painted
-
-
-def open_sample() -> list[tuple[Any, dict[str, Any], str]]:
-    """Layer data of the sample slide, for napari; the slide stays open until its layers are removed."""
-    from napari_wsi_mil.layers import slide_layers
-    from napari_wsi_mil.slide import open_slide
-
-    return list(slide_layers(open_slide(sample_path())))

@@ -28,12 +28,3 @@ def test_without_a_checkout_it_is_painted_once_into_the_cache(tmp_path, monkeypa
     assert sample.sample_path() == path
     assert path.stat().st_mtime_ns == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
-def test_open_sample_gives_the_slide_as_a_pyramid():
-    layers = sample.open_sample()
-    data, settings, kind = layers[0]
-    assert kind == "image"
-    assert data[0].shape == (sample.HEIGHT_PX, sample.WIDTH_PX, 3)
-    assert tuple(settings["scale"]) == (0.5, 0.5)
-    settings["metadata"]["wsi_slide"].close()

@@ -11,19 +11,18 @@ from napari_wsi_mil.errors import WsiMilError
 from napari_wsi_mil.gui.heat_controls import fading_colours
 from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.model_choice import DeviceNote, ModelChoice
-from napari_wsi_mil.gui.parts import Panel, column, heading, look_of, row
+from napari_wsi_mil.gui.parts import column, heading, look_of, row
 from napari_wsi_mil.gui.regions import polygons, regions_of, tissue_of
 from napari_wsi_mil.gui.result_box import ResultBox
 from napari_wsi_mil.gui.run_box import RunBox
-from napari_wsi_mil.gui.slide_choice import NoSlide, SlideChoice
-from napari_wsi_mil.gui.slides import images_of
+from napari_wsi_mil.gui.slide_choice import NoSlide, SlideBoundPanel, SlideChoice
 from napari_wsi_mil.layers import attention_layer, tissue_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.components import ViewerModel
-    from napari.layers import Image, Shapes
+    from napari.layers import Shapes
     from shapely import Polygon
 
     from napari_wsi_mil.gui.job import Say
@@ -56,7 +55,7 @@ def find_tissue(slide: Slide, tick: Tick, say: Say) -> TissueMask:
     return tissue_mask(slide, tick=tick).require(slide.name)
 
 
-class AttentionPanel(Panel):
+class AttentionPanel(SlideBoundPanel):
     """`attend` stands in for the model in tests; it takes what `run_attend` takes."""
 
     def __init__(self, napari_viewer: ViewerModel, *, attend: Callable[..., Attention] = run_attend) -> None:
@@ -110,15 +109,6 @@ class AttentionPanel(Panel):
         layers.selection.events.active.connect(self._active_changed)
 
     # -- what is there ------------------------------------------------------------------------
-    @property
-    def slide(self) -> Slide | None:
-        """The slide worked on."""
-        return self.choice.slide
-
-    def _image(self) -> Image | None:
-        images = images_of(self.viewer, self.slide) if self.slide is not None else []
-        return images[0] if images else None
-
     def _show(self, slide: Slide | None) -> None:
         self.run.cancel()
         self.outline.cancel()

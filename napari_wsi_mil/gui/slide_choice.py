@@ -8,10 +8,12 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_wsi_mil.gui.opening import NOTHING, sample_slide
-from napari_wsi_mil.gui.slides import open_slides, slide_of
+from napari_wsi_mil.gui.parts import Panel
+from napari_wsi_mil.gui.slides import images_of, open_slides, slide_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Image
 
     from napari_wsi_mil.slide import Slide
 
@@ -100,3 +102,18 @@ class NoSlide(QWidget):
             if found != NOTHING[0]:
                 data, settings, _ = found
                 self._viewer.add_image(data, **settings)
+
+
+class SlideBoundPanel(Panel):
+    """A panel that works on one of the open slides: whose, and the layer it is shown in."""
+
+    choice: SlideChoice
+
+    @property
+    def slide(self) -> Slide | None:
+        """The slide worked on; None while none is open."""
+        return self.choice.slide
+
+    def _image(self) -> Image | None:
+        images = images_of(self.viewer, self.slide) if self.slide is not None else []
+        return images[0] if images else None

@@ -23,9 +23,9 @@ from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.magnify import Magnifier
 from napari_wsi_mil.gui.news import news
 from napari_wsi_mil.gui.overview import Overview, overview_pixels
-from napari_wsi_mil.gui.parts import Notice, Panel, column, heading, look_of
+from napari_wsi_mil.gui.parts import Notice, column, heading, look_of
 from napari_wsi_mil.gui.rescale import set_pixel_size
-from napari_wsi_mil.gui.slide_choice import NoSlide, SlideChoice
+from napari_wsi_mil.gui.slide_choice import NoSlide, SlideBoundPanel, SlideChoice
 from napari_wsi_mil.gui.slide_facts import SlideFacts
 from napari_wsi_mil.gui.slides import images_of
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 FIT_MARGIN = 0.04
 
 
-class SlidePanel(Panel):
+class SlidePanel(SlideBoundPanel):
     """Overview, magnification, facts, display switches and associated images of one open slide."""
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
@@ -79,15 +79,6 @@ class SlidePanel(Panel):
         self._news.rescaled.connect(self._rescaled)
 
     # -- which slide --------------------------------------------------------------------------
-    @property
-    def slide(self) -> Slide | None:
-        """The slide shown now."""
-        return self.choice.slide
-
-    def _image(self) -> Image | None:
-        images = images_of(self.viewer, self.slide) if self.slide is not None else []
-        return images[0] if images else None
-
     def _show(self, slide: Slide | None) -> None:
         self.empty.setVisible(slide is None)
         self._filled.setVisible(slide is not None)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 BLOCK_PX = 256
-CHUNK_PX = 768
+CHUNK_PX = 896
+"""Smaller chunks reload at most steps of a pan, larger ones upload too much at once (benchmarks/viewing.py)."""
 COARSEST_PX = 2048
 
 
@@ -62,8 +63,7 @@ def plan_steps(source: PixelSource, *, between: bool = True) -> tuple[Step, ...]
     steps: list[Step] = []
     for (shape, native), ratio in zip(shapes, ratios, strict=True):
         block = steps[-1].block_yx if native is None else _block(levels[native].tile_yx)
-        chunk = (_times(block[0], CHUNK_PX), _times(block[1], CHUNK_PX))
-        steps.append(Step(shape, (ratio[0], ratio[1]), block, chunk, native))
+        steps.append(Step(shape, (ratio[0], ratio[1]), block, (CHUNK_PX, CHUNK_PX), native))
     return tuple(steps)
 
 

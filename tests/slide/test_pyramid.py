@@ -59,7 +59,7 @@ def test_four_fold_pyramid_gets_the_levels_between_and_small_coarse_ones():
     assert [s.native for s in steps] == [0, None, 1, None, None, None]
     assert steps[-1].downsample_yx == (32.0, 30000 / 938)
     assert {s.block_yx for s in steps} == {(256, 256)}
-    assert {s.chunk_yx for s in steps} == {(768, 768)}
+    assert {s.chunk_yx for s in steps} == {(896, 896)}
     assert [s.native for s in plan_steps(source, between=False)] == [0, 1]
 
 

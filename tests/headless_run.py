@@ -35,7 +35,7 @@ def main(slide_path: str, folder: str) -> None:
     from napari_wsi_mil.interop.rasters import overlay_png, tiles_csv
     from napari_wsi_mil.layers import attention_layer, slide_layers, tissue_layer
     from napari_wsi_mil.results import Attention
-    from napari_wsi_mil.runs.attend import classify
+    from napari_wsi_mil.runs.classify import classify
     from napari_wsi_mil.runs.embed import embed
     from napari_wsi_mil.slide import open_slide
     from napari_wsi_mil.tiles import cover, tissue_mask

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.interop.geojson import Annotation
     from napari_wsi_mil.results import Attention
-    from napari_wsi_mil.runs.attend import Say
+    from napari_wsi_mil.runs.watch import Say
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_wsi_mil.errors import ContractMismatch, WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 NOTICE = "Research use only. Not a diagnosis."
 
@@ -56,6 +56,16 @@ class ModelCard:
     mean: tuple[float, ...] | None = None
     """Encoders: per channel RGB of `pixel / 255`, taken off before dividing by `std`."""
     std: tuple[float, ...] | None = None
+    target: Literal["classes", "value"] = "classes"
+    """Heads: what the logits say. "value": one logit z, the answer is `value_mean + value_std * z` in `unit`."""
+    unit: str = ""
+    value_mean: float = 0.0
+    value_std: float = 1.0
+    score_range: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Heads: map name -> 1st and 99th percentile of its raw scores over held-out slides, to colour slides alike."""
+    familiar_file: str | None = None
+    """Heads: *.safetensors beside the card with what the training tiles looked like; see models.familiar."""
+    familiar_sha256: str | None = None
     encoder: str | None = None
     """Heads: name and sha256 of the encoder whose features it was trained on."""
     encoder_sha256: str | None = None
@@ -101,8 +111,12 @@ def _problems(card: ModelCard) -> list[str]:
             found.append(f"expected {name} above 0, got {value}")
     if card.kind == "encoder" and not (_rgb(card.mean) and _rgb(card.std) and min(card.std or (0,)) > 0):
         found.append(f"an encoder needs mean and std of three channels, std above 0, got {card.mean} and {card.std}")
-    if card.kind == "head" and len(card.classes) < 2:
+    if card.target not in ("classes", "value"):
+        found.append(f"expected target 'classes' or 'value', got {card.target!r}")
+    if card.kind == "head" and card.target == "classes" and len(card.classes) < 2:
         found.append(f"a head needs at least two classes, got {card.classes}")
+    if card.kind == "head" and card.target == "value" and (len(card.classes) != 1 or not card.value_std > 0):
+        found.append(f"a head of a value needs its one name and a value_std above 0, got {card.classes}")
     if card.kind == "head" and not (card.encoder and card.encoder_sha256):
         found.append("a head needs the name and sha256 of its encoder")
     if card.metrics and "protocol" not in card.metrics:
@@ -126,7 +140,11 @@ def load_card(path: Path | str) -> ModelCard:
     if not isinstance(values, dict):
         message = f"{path.name}: expected a JSON object with the fields of a model card, got {type(values).__name__}"
         raise WeightsError(message)
-    missing = sorted(name for name, f in known.items() if f.default is MISSING and name not in values)
+    missing = sorted(
+        name
+        for name, f in known.items()
+        if f.default is MISSING and f.default_factory is MISSING and name not in values
+    )
     extra = sorted(values.keys() - known.keys())
     if missing or extra:
         message = f"{path.name}: not a model card of this version, missing fields {missing}, unknown fields {extra}"

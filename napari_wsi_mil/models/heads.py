@@ -22,6 +22,19 @@ class HeadOutput(NamedTuple):
     """(A, N) float32 scores before softmax, in bag order; A is 1, or C where a head attends per class."""
     attention: torch.Tensor
     """(A, N) float32 softmax of `attention_raw`; every row sums to 1."""
+    instance_logits: torch.Tensor | None = None
+    """(N, C) float32 what the head says of each tile by itself, where it does (max pooling, DSMIL)."""
+
+
+class TileScores(NamedTuple):
+    """One named set of score maps over the bag, beside the attention."""
+
+    name: str
+    """What people read: "Contribution", "Grad-CAM", "Max attention"."""
+    per: Literal["class", "filter"]
+    """What a row is: a class of the card, or a filter of the network."""
+    values: torch.Tensor
+    """(M, N) float32, in bag order."""
 
 
 class Head(nn.Module, ABC):
@@ -42,6 +55,19 @@ class Head(nn.Module, ABC):
         pixels over the tile's side in level-0 pixels. Any order; at least one tile.
         Raises ContractMismatch for another feature length, BadRequest for an empty bag or missing coordinates.
         """
+
+    def explain(
+        self, features: torch.Tensor, yx: torch.Tensor | None = None
+    ) -> tuple[HeadOutput, tuple[TileScores, ...]]:
+        """Return `forward` of a bag and all further maps, drawn from that same pass; none unless a head has some."""
+        return self(features, yx), ()
+
+    def bag_loss(self, output: HeadOutput, target: torch.Tensor) -> torch.Tensor | None:
+        """Return the scalar to add to the recipe's loss of the logits, None where there is none to add.
+
+        `target` is the class index, () int64. Heads with an instance loss (CLAM, DSMIL) say here what their paper adds.
+        """
+        return None
 
     def check_bag(self, features: torch.Tensor, yx: torch.Tensor | None) -> None:
         """Raise ContractMismatch or BadRequest, see `forward`, unless this head can serve the bag."""

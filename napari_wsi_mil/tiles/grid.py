@@ -42,9 +42,17 @@ class TileGrid:
     """(N, 2) row and column of each tile in the lattice."""
     slide_shape_yx: tuple[int, int]
     slide_fingerprint: str
+    corners_yx0: Floats | None = None
+    """(N, 2) float64 top-left corners where another program laid the tiles; `cells` are then the nearest lattice cells,
+    which two tiles may share. None: corners are `cells * stride_yx0`."""
 
     def __post_init__(self) -> None:
         self.cells.flags.writeable = False
+        if self.corners_yx0 is not None:
+            if self.corners_yx0.shape != self.cells.shape:
+                message = f"a grid of {len(self.cells)} tiles needs as many corners, got {self.corners_yx0.shape}."
+                raise BadRequest(message)
+            self.corners_yx0.flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -64,6 +72,8 @@ class TileGrid:
     @functools.cached_property
     def yx0(self) -> Floats:
         """(N, 2) float64 top-left corners in level-0 pixels."""
+        if self.corners_yx0 is not None:
+            return self.corners_yx0
         corners: Floats = self.cells * np.asarray(self.stride_yx0)
         corners.flags.writeable = False
         return corners
@@ -72,6 +82,8 @@ class TileGrid:
     def lattice_id(self) -> str:
         """Identity of the lattice, 32 hex digits: any two grids on it place cell (i, j) alike, whatever their mask."""
         what = [self.tile_px, self.stride_px, f"{self.downsample:.9g}", self.slide_shape_yx, self.slide_fingerprint]
+        if self.corners_yx0 is not None:
+            what.append(hashlib.sha256(np.ascontiguousarray(self.corners_yx0, "<f8").tobytes()).hexdigest())
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
     @functools.cached_property
@@ -85,6 +97,7 @@ class TileGrid:
         return TileGrid(
             self.mpp, self.tile_px, self.stride_px, self.downsample, self.cells[rows].copy(),
             self.slide_shape_yx, self.slide_fingerprint,
+            None if self.corners_yx0 is None else self.corners_yx0[rows].copy(),
         )  # fmt: skip
 
 

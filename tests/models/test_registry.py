@@ -55,7 +55,7 @@ def test_bundled_models_load_and_answer():
                 out = model(torch.zeros(2, 3, card.tile_px, card.tile_px))
                 assert out.shape == (2, card.n_features)
             else:
-                logits, _, attention = model(torch.zeros(3, card.n_features), torch.eye(3)[:, :2])
+                logits, _, attention, _ = model(torch.zeros(3, card.n_features), torch.eye(3)[:, :2])
                 assert logits.shape == (len(card.classes),)
                 assert attention.shape == (1, 3)
 

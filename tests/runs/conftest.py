@@ -35,6 +35,9 @@ class Darkness(nn.Module):
         attention = torch.softmax(raw, 1)
         return HeadOutput((attention * dark).sum(1), raw, attention)
 
+    def explain(self, features, yx):
+        return self(features, yx), ()
+
 
 CARD = {
     "title": "t", "task": "t", "n_features": 4, "tile_px": TILE, "mpp": 1.0, "weights_file": "w.safetensors",

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from shapely import box
-from torch import nn
 
 from napari_wsi_mil.errors import ContractMismatch, ModelError, NoTissue, PixelSizeUnknown, UnknownModel
 from napari_wsi_mil.models.registry import bundled_cards
 from napari_wsi_mil.results import FeatureBag, ModelRef
-from napari_wsi_mil.runs import attend as module
-from napari_wsi_mil.runs.attend import Stage, attend, classify
+from napari_wsi_mil.runs.attend import attend
+from napari_wsi_mil.runs.classify import classify
+from napari_wsi_mil.runs.watch import Stage
 from napari_wsi_mil.slide import open_slide
 from napari_wsi_mil.tiles import TissueMask, cover
 
@@ -33,7 +33,7 @@ def run(coloured, encoder_card, head_card, mean_colour, darkness, everywhere, mo
         return {"mean": mean_colour(), "dark": darkness}[card.name]
 
     monkeypatch.setattr("napari_wsi_mil.runs.embed.load_model", load)
-    monkeypatch.setattr(module, "load_model", load)
+    monkeypatch.setattr("napari_wsi_mil.runs.classify.load_model", load)
 
     def go(**options):
         values = {"slide": slide, "model": head_card, "encoder": encoder_card, "mask": everywhere, "device": "cpu"}
@@ -160,9 +160,9 @@ def test_bags_without_tiles_or_with_nan_are_refused(run, head_card, darkness):
 
 
 def test_answers_that_are_not_finite_are_refused(run, head_card, darkness):
-    class Sick(nn.Module):
+    class Sick(type(darkness)):
         def forward(self, features, yx):
-            out = darkness(features, yx)
+            out = super().forward(features, yx)
             return out._replace(logits=out.logits * torch.nan)
 
     with pytest.raises(ModelError, match="head 'dark' gave an answer that is not finite"):
@@ -170,7 +170,11 @@ def test_answers_that_are_not_finite_are_refused(run, head_card, darkness):
 
 
 def test_doubts_are_noted(run, head_card, darkness):
-    flat = classify(run.slide, bag(run.slide), head_card, model=lambda f, yx: darkness(f, 0 * yx))
+    class Flat(type(darkness)):
+        def forward(self, features, yx):
+            return super().forward(features, 0 * yx)
+
+    flat = classify(run.slide, bag(run.slide), head_card, model=Flat())
     assert flat.notes == ("All tiles have nearly the same score: the map shows no preference.",)
     dark = TissueMask(np.ones((40, 60), bool), (10.0, 10.0), (400, 600), "brightness over dark field")
     assert run(mask=dark).notes[0].startswith("The background is dark, as in fluorescence")

@@ -1,0 +1,6 @@
+"""What runs return: frozen values without torch, saved as one file each."""
+
+from napari_wsi_mil.results.attention import ATTENTION, Attention, MapChoice, ScoreMap
+from napari_wsi_mil.results.bag import FeatureBag, ModelRef
+
+__all__ = ["ATTENTION", "Attention", "FeatureBag", "MapChoice", "ModelRef", "ScoreMap"]

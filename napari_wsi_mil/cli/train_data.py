@@ -79,14 +79,16 @@ def tumour_share(truth: Path, grid: TileGrid) -> npt.NDArray[np.float64]:
     return np.asarray(shapely.area(shapely.intersection(boxes, tree)) / (height * width))
 
 
-def cohort_tiles(folders: Sequence[Path], *, mpp: float = 1.0, seed: int = 0, tick: Tick = no_tick) -> TileSet:
+def cohort_tiles(
+    folders: Sequence[Path], *, mpp: float = 1.0, tile_px: int = 112, seed: int = 0, tick: Tick = no_tick
+) -> TileSet:
     """Read labelled tiles from the slides of cohorts: all tissue, and one in five of the tiles beside it.
 
     Tiles with more than half of their area in a lesion are tumour, tiles with none are not, others are left out.
     Slides without a truth file must have label 0. Raises BadRequest otherwise.
     """
     from napari_wsi_mil.runs.tiles import read_tiles
-    from napari_wsi_mil.training.tile_sets import SIDE, UNKNOWN, TileSet
+    from napari_wsi_mil.training.tile_sets import UNKNOWN, TileSet
 
     rng = np.random.default_rng(seed)
     entries = [entry for folder in folders for entry in read_cohort(folder)]
@@ -94,8 +96,8 @@ def cohort_tiles(folders: Sequence[Path], *, mpp: float = 1.0, seed: int = 0, ti
     for done, entry in enumerate(entries):
         tick(done, len(entries))
         with open_slide(str(entry.path)) as slide:
-            grid = cover(slide, mpp=mpp, tile_px=SIDE)
-            tissue = cover(slide, mpp=mpp, tile_px=SIDE, mask=tissue_mask(slide))
+            grid = cover(slide, mpp=mpp, tile_px=tile_px)
+            tissue = cover(slide, mpp=mpp, tile_px=tile_px, mask=tissue_mask(slide))
             on_tissue = np.isin(_keys(grid), _keys(tissue))
             grid = grid.take(on_tissue | (rng.random(len(grid)) < 0.2))
             share = _truth(entry, grid)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SIDE = 112
-"""Side in px of every tile here."""
+"""Side in px of tiles unless said otherwise: 112 um at 1 um/px."""
 EBHI_CLASSES = ("Normal", "Polyp", "Low-grade IN", "High-grade IN", "Serrated adenoma", "Adenocarcinoma")
 UNKNOWN = -1
 
@@ -28,17 +28,18 @@ class TileSet:
     """Tiles with two labels each; -1 is unknown and takes no part in the loss."""
 
     tiles: npt.NDArray[np.uint8]
-    """(n, 112, 112, 3) RGB."""
+    """(n, side, side, 3) RGB."""
     kinds: npt.NDArray[np.int64]
     """(n,) index into `EBHI_CLASSES`."""
     tumour: npt.NDArray[np.int64]
     """(n,) 1 for invasive tumour, 0 for anything surely without, also glass."""
 
     def __post_init__(self) -> None:
-        n = len(self.tiles)
-        if self.tiles.shape[1:] != (SIDE, SIDE, 3) or self.kinds.shape != (n,) or self.tumour.shape != (n,):
+        n, shape = len(self.tiles), self.tiles.shape
+        square = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
+        if not square or self.kinds.shape != (n,) or self.tumour.shape != (n,):
             message = (
-                f"a tile set needs tiles (n, {SIDE}, {SIDE}, 3) and two labels for each, got {self.tiles.shape}, "
+                f"a tile set needs square tiles (n, side, side, 3) and two labels for each, got {shape}, "
                 f"{self.kinds.shape} and {self.tumour.shape}"
             )
             raise BadRequest(message)
@@ -52,11 +53,12 @@ def join(sets: Sequence[TileSet]) -> TileSet:
     return TileSet(*(np.concatenate([getattr(s, name) for s in sets]) for name in ("tiles", "kinds", "tumour")))
 
 
-def read_ebhi(folder: Path | str, split: str) -> TileSet:
+def read_ebhi(folder: Path | str, split: str, *, side: int = SIDE) -> TileSet:
     """Read one split of EBHI-Seg tiles laid out as index.csv (tile, class, case, split) and images/<tile>.jpg.
 
-    224 px tiles become 112 px by 2x2 means. Adenocarcinoma counts as tumour, high-grade neoplasia as unknown, the rest
-    as none. Raises BadRequest if the table, a picture or the split is missing.
+    224 px tiles become `side` px, a divisor of 224, by block means. Adenocarcinoma counts as tumour, high-grade
+    neoplasia as unknown, the rest as none. Raises BadRequest if the table, a picture or the split is missing, or
+    tiles do not divide into `side`.
     """
     folder = Path(folder)
     try:
@@ -70,15 +72,20 @@ def read_ebhi(folder: Path | str, split: str) -> TileSet:
     if not rows:
         message = f"{folder / 'index.csv'}: no tile of split {split!r}; name a split that the table holds"
         raise BadRequest(message)
-    half = np.stack(pixels).reshape(-1, SIDE, 2, SIDE, 2, 3).mean((2, 4), dtype=np.float32)
+    whole = np.stack(pixels)
+    if whole.shape[1] % side or whole.shape[2] != whole.shape[1]:
+        message = f"{folder}: tiles of {whole.shape[1:3]} px do not reduce to {side} px; name a divisor of their side"
+        raise BadRequest(message)
+    block = whole.shape[1] // side
+    small = whole.reshape(-1, side, block, side, block, 3).mean((2, 4), dtype=np.float32)
     tumour = np.where(kinds == 5, 1, np.where(kinds == 3, UNKNOWN, 0))
-    return TileSet(np.round(half).astype(np.uint8), kinds, tumour.astype(np.int64))
+    return TileSet(np.round(small).astype(np.uint8), kinds, tumour.astype(np.int64))
 
 
-def blank_tiles(n: int, rng: np.random.Generator) -> TileSet:
+def blank_tiles(n: int, rng: np.random.Generator, *, side: int = SIDE) -> TileSet:
     """Make tiles without tissue, all `tumour` 0: bare glass, shaded glass, dust, edges of a cover slip, pen strokes."""
-    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) / SIDE - 0.5
-    tiles = np.empty((n, SIDE, SIDE, 3), np.uint8)
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side - 0.5
+    tiles = np.empty((n, side, side, 3), np.uint8)
     for i in range(n):
         angle = rng.uniform(0, 2 * np.pi)
         across = y * np.sin(angle) + x * np.cos(angle) + rng.uniform(-0.4, 0.4)

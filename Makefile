@@ -4,9 +4,10 @@ PY := .venv/bin/python
 WINDOW := tools/on_display.sh
 ARGS ?=
 SLIDES ?=
+GOLDEN ?= ../shared/golden
 MPP ?=
 
-.PHONY: help demo test test-slow lint pictures bench clean
+.PHONY: help demo test test-slow lint pictures bench golden clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -32,6 +33,9 @@ pictures: .venv/ready  ## make pictures SLIDES="a.svs b.svs" [MPP=0.5]: window a
 
 bench: .venv/ready  ## make bench SLIDES="a.svs b.svs": speed side by side with napari-wsi and OpenSlide
 	@tools/bench.sh $(SLIDES)
+
+golden: .venv/ready  ## make golden GOLDEN=DIR: our networks against a folder of published reference numbers
+	@$(PY) -m tools.golden $(GOLDEN)
 
 clean:  ## remove what the commands made, the virtual environment too
 	rm -rf .venv .bench-peer build dist pictures demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

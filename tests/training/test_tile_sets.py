@@ -55,5 +55,5 @@ def test_blank_tiles_are_bright_unlabelled_and_repeatable():
 def test_join_and_wrong_shapes():
     part = blank_tiles(2, np.random.default_rng(0))
     assert len(join([part, part])) == 4
-    with pytest.raises(BadRequest, match=r"a tile set needs tiles \(n, 112, 112, 3\)"):
+    with pytest.raises(BadRequest, match=r"a tile set needs square tiles \(n, side, side, 3\)"):
         TileSet(part.tiles[:, :100], part.kinds, part.tumour)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from napari_wsi_mil.errors import ContractMismatch, NoTissue
+from shapely import box
+
+from napari_wsi_mil.errors import BadRequest, ContractMismatch, NoTissue
 from napari_wsi_mil.models.card import ModelCard, check_contract
 from napari_wsi_mil.models.device import DeviceChoice, pick_device
 from napari_wsi_mil.models.registry import find_card
@@ -18,11 +20,11 @@ from napari_wsi_mil.tiles import cover, tissue_mask
 from napari_wsi_mil.tiles.tissue import DARK_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shapely import MultiPolygon, Polygon
 
-    from napari_wsi_mil.results import Attention
+    from napari_wsi_mil.results import Attention, FeatureBag
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
     from napari_wsi_mil.tiles import TileGrid, TissueMask
@@ -31,6 +33,18 @@ DEFAULT_MODEL = "sac-mil-tumour"
 DARK_NOTE = (
     "The background is dark, as in fluorescence: models for stained tissue in bright light do not know such slides."
 )
+
+
+def _nobody(found: Found) -> None:
+    """Tell nobody."""
+
+
+class Found(NamedTuple):
+    """One head's result with what it was drawn from."""
+
+    result: Attention
+    bag: FeatureBag
+    head: ModelCard
 
 
 def attend(
@@ -55,22 +69,70 @@ def attend(
     Raises NoTissue, PixelSizeUnknown, UnknownModel, ContractMismatch, WeightsError, SlideReadError, StoreError,
     BadRequest, Cancelled.
     """
+    (found,) = attend_each(
+        slide, [model], encoder=encoder, mask=mask, region=region, device=device, store=store, min_tissue=min_tissue,
+        batch=batch, tick=tick, say=say,
+    )  # fmt: skip
+    return found.result
+
+
+def attend_each(
+    slide: Slide,
+    models: Sequence[str | Path | ModelCard],
+    *,
+    encoder: ModelCard | None = None,
+    mask: TissueMask | None = None,
+    region: Sequence[Polygon | MultiPolygon] | None = None,
+    device: DeviceChoice | str = "auto",
+    store: StoreChoice = "user",
+    min_tissue: float = 0.25,
+    batch: int = 64,
+    tick: Tick = no_tick,
+    say: Say = say_nothing,
+    found: Callable[[Found], None] = _nobody,
+) -> list[Found]:
+    """Do what `attend` does for several heads: tissue is found once, tiles are encoded once per encoder.
+
+    `found` is told each result as it comes, so that what was done is kept when the run is cancelled. Heads that cannot
+    run are refused before any work. Raises what `attend` raises, BadRequest without models.
+    """
+    pairs = [_pair(model, encoder) for model in models]
+    if not pairs:
+        message = "there is no model to run; name at least one."
+        raise BadRequest(message)
+    slide.require_mpp()
+    choice = pick_device(device) if isinstance(device, str) else device
+    watch = Watch(tick, say)
+    with watch.stage(Stage.TISSUE):
+        mask = tissue_mask(slide, tick=tick) if mask is None else mask
+        grids = [_grid(slide, head, mask, region=region, min_tissue=min_tissue) for head, _ in pairs]
+    bags: dict[tuple[str, str], tuple[FeatureBag, dict[str, float]]] = {}
+    done = []
+    for (head, card), grid in zip(pairs, grids, strict=True):
+        key = (card.sha256, grid.id)
+        if key not in bags:
+            encoding = Watch(tick, say)
+            with encoding.stage(Stage.ENCODING):
+                bag = embed(slide, grid, card, device=choice, store=store, batch=batch, tick=tick)
+            bags[key] = (bag, watch.seconds | encoding.seconds)
+        bag, seconds = bags[key]
+        result = classify(slide, bag, head, device=choice, watch=Watch(tick, say, dict(seconds)))
+        if mask.method == DARK_FIELD:
+            result = replace(result, notes=(DARK_NOTE, *result.notes))
+        done.append(Found(result, bag, head))
+        found(done[-1])
+    return done
+
+
+def _pair(model: str | Path | ModelCard, encoder: ModelCard | None) -> tuple[ModelCard, ModelCard]:
+    """Return the cards of a head and its encoder, which fit each other."""
     head = model if isinstance(model, ModelCard) else find_card(model)
     if head.kind != "head" or head.encoder is None:
         message = f"model {head.name!r} is an encoder; expected a head with classes, choose one that classifies slides."
         raise ContractMismatch(message)
     encoder = encoder or find_card(head.encoder)
     check_contract(head, encoder)
-    slide.require_mpp()
-    choice = pick_device(device) if isinstance(device, str) else device
-    watch = Watch(tick, say)
-    with watch.stage(Stage.TISSUE):
-        mask = tissue_mask(slide, tick=tick) if mask is None else mask
-        grid = _grid(slide, head, mask, region=region, min_tissue=min_tissue)
-    with watch.stage(Stage.ENCODING):
-        bag = embed(slide, grid, encoder, device=choice, store=store, batch=batch, tick=tick)
-    result = classify(slide, bag, head, device=choice, watch=watch)
-    return replace(result, notes=(DARK_NOTE, *result.notes)) if mask.method == DARK_FIELD else result
+    return head, encoder
 
 
 def _grid(
@@ -83,6 +145,8 @@ def _grid(
 ) -> TileGrid:
     """Return the tiles to look at, at least one."""
     mask.require(slide.name)
+    if region is not None:
+        _check_region(slide, region)
     grid = cover(slide, mpp=head.mpp, tile_px=head.tile_px, mask=mask, min_tissue=min_tissue, region=region)
     if not len(grid):
         where = "no tile" if region is None else "no tile of the region"
@@ -92,3 +156,11 @@ def _grid(
         )
         raise NoTissue(message)
     return grid
+
+
+def _check_region(slide: Slide, region: Sequence[Polygon | MultiPolygon]) -> None:
+    h, w = slide.shape0_yx
+    whole = box(0, 0, h, w)
+    if not any(part.intersects(whole) for part in region):
+        message = f"{slide.name}: the region lies outside the slide of {h} x {w} px (y x); draw it over the slide."
+        raise NoTissue(message)

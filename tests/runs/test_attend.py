@@ -7,13 +7,14 @@ import pytest
 import torch
 from shapely import box
 
-from napari_wsi_mil.errors import ContractMismatch, ModelError, NoTissue, PixelSizeUnknown, UnknownModel
+from napari_wsi_mil.errors import BadRequest, ContractMismatch, ModelError, NoTissue, PixelSizeUnknown, UnknownModel
 from napari_wsi_mil.models.registry import bundled_cards
 from napari_wsi_mil.results import FeatureBag, ModelRef
-from napari_wsi_mil.runs.attend import attend
+from napari_wsi_mil.runs.attend import attend, attend_each
 from napari_wsi_mil.runs.classify import classify
 from napari_wsi_mil.runs.watch import Stage
 from napari_wsi_mil.slide import open_slide
+from napari_wsi_mil.ticks import Cancelled
 from napari_wsi_mil.tiles import TissueMask, cover
 
 
@@ -96,8 +97,40 @@ def test_a_region_limits_the_run_and_one_tile_is_enough(run):
     assert one.notes == ("Only 1 tile of tissue: the model was trained on many more per slide.",)
 
 
+def test_several_heads_share_tissue_and_features_and_come_one_by_one(run, encoder_card, head_card):
+    second = dataclasses.replace(head_card, name="dark", title="second")
+    told, came = [], []
+    options = {"encoder": encoder_card, "device": "cpu", "store": None}
+    found = attend_each(run.slide, [head_card, second], found=came.append, say=told.append, **options)
+    assert told == ["Finding tissue", "Encoding tiles", "Classifying", "Classifying"]
+    assert run.loaded == ["mean", "dark", "dark"]
+    assert came == found
+    assert [one.result.title for one in found] == ["t", "second"]
+    assert found[0].bag is found[1].bag
+    assert found[0].result.raw.tobytes() == found[1].result.raw.tobytes() == run(mask=None).raw.tobytes()
+    with pytest.raises(BadRequest, match="there is no model to run"):
+        attend_each(run.slide, [])
+
+
+def test_what_was_done_before_a_cancel_is_told(run, encoder_card, head_card):
+    came = []
+
+    def stop(done, total):
+        if came:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        attend_each(run.slide, [head_card] * 3, encoder=encoder_card, device="cpu", tick=stop, found=came.append)
+    assert len(came) == 1
+
+
 def test_nothing_to_look_at_is_said(run, array_slide):
     with pytest.raises(NoTissue, match=r"no tile of the region of 20 um is at least 25% tissue, expected some; draw"):
+        run(
+            mask=TissueMask(np.zeros((40, 60), bool) | (np.arange(60) > 30), (10.0, 10.0), (400, 600), "test"),
+            region=[box(0, 0, 50, 50)],
+        )
+    with pytest.raises(NoTissue, match=r"the region lies outside the slide of 400 x 600 px \(y x\); draw it over"):
         run(region=[box(5000, 5000, 6000, 6000)])
     with pytest.raises(NoTissue, match="glass: no tissue|no tissue was found, expected some"):
         run(slide=array_slide(np.full((300, 300, 3), 240, np.uint8)), mask=None)

@@ -41,6 +41,8 @@ class Head(nn.Module, ABC):
     """A slide-level classifier over a bag of tile features."""
 
     needs_coordinates: ClassVar[bool] = False
+    bag_weight: float = 1.0
+    """Weight of the recipe's loss of the logits where `bag_loss` adds to it; 0: `bag_loss` is the whole loss."""
 
     def __init__(self, *, n_features: int, n_classes: int) -> None:
         super().__init__()
@@ -59,13 +61,20 @@ class Head(nn.Module, ABC):
     def explain(
         self, features: torch.Tensor, yx: torch.Tensor | None = None
     ) -> tuple[HeadOutput, tuple[TileScores, ...]]:
-        """Return `forward` of a bag and all further maps, drawn from that same pass; none unless a head has some."""
-        return self(features, yx), ()
+        """Return `forward` of a bag and all further maps, drawn from that same pass.
+
+        Here: "Tile logit", per class, of heads that judge each tile by itself; other heads override this.
+        """
+        output: HeadOutput = self(features, yx)
+        if output.instance_logits is None:
+            return output, ()
+        return output, (TileScores("Tile logit", "class", output.instance_logits.T),)
 
     def bag_loss(self, output: HeadOutput, target: torch.Tensor) -> torch.Tensor | None:
-        """Return the scalar to add to the recipe's loss of the logits, None where there is none to add.
+        """Return the scalar to add to `bag_weight` times the recipe's loss of the logits, None: that loss stands alone.
 
-        `target` is the class index, () int64. Heads with an instance loss (CLAM, DSMIL) say here what their paper adds.
+        So the loss of a bag is `base` where this gives None, else `bag_weight * base + bag_loss`. `target` is the class
+        index, () int64, or a value, () float32. Heads with an instance loss (CLAM, DSMIL) add here what theirs adds.
         """
         return None
 
@@ -91,18 +100,18 @@ class Head(nn.Module, ABC):
 class AttentionPool(nn.Module):
     """Attention pooling of Ilse, Tomczak and Welling 2018: a_n = w (tanh(V h_n) * sigmoid(U h_n)), softmax over n.
 
-    Without `gated` the sigmoid factor is left out.
+    Without `gated` the sigmoid factor is left out. `maps` above 1 gives as many attentions over one hidden layer.
     """
 
-    def __init__(self, width: int, hidden: int, *, gated: bool = True, dropout: float = 0.25) -> None:
+    def __init__(self, width: int, hidden: int, *, maps: int = 1, gated: bool = True, dropout: float = 0.25) -> None:
         super().__init__()
         self.value = nn.Linear(width, hidden)
         self.gate = nn.Linear(width, hidden) if gated else None
-        self.score = nn.Linear(hidden, 1)
+        self.score = nn.Linear(hidden, maps)
         self.drop = nn.Dropout(dropout)
 
     def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Map (N, width) to the pooled (1, width), and raw and softmaxed attention, both (1, N)."""
+        """Map (N, width) to the pooled (maps, width), and raw and softmaxed attention, both (maps, N)."""
         hidden = self.drop(torch.tanh(self.value(tokens)))
         if self.gate is not None:
             hidden = hidden * self.drop(torch.sigmoid(self.gate(tokens)))

@@ -116,4 +116,13 @@ def load_model(card: ModelCard, device: DeviceChoice | str = "cpu") -> nn.Module
 
 def _import_own() -> None:
     """Import the modules of this package that register builders; late, for they import torch."""
-    from napari_wsi_mil.models import abmil, encoder, sac_mil  # noqa: F401
+    from napari_wsi_mil.models import (  # noqa: F401
+        abmil,
+        clam,
+        dsmil,
+        encoder,
+        grid_attention,
+        pooling,
+        sac_mil,
+        transmil,
+    )

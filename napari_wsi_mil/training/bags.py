@@ -1,32 +1,42 @@
-"""Labelled bags of tile features, and the random changes they undergo in training."""
+"""Labelled bags of tile features."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from napari_wsi_mil.errors import BadRequest
+from napari_wsi_mil.training.bag_changes import vary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+__all__ = ["LabelledBag", "check_alike", "digest", "tensors", "vary"]
+
 
 @dataclass(frozen=True)
 class LabelledBag:
-    """All tiles of one slide and the slide's label."""
+    """All tiles of one slide and what is known of the slide."""
 
     name: str
     features: np.ndarray
     """(N, D) float32."""
     yx: np.ndarray
     """(N, 2) float32 top-left corners in tile units."""
-    label: int
-    """Index of the class."""
+    label: int = 0
+    """Index of the class; of no meaning where a value is learned."""
     truth: np.ndarray | None = None
     """(N,) bool, tile inside the lesion; only for measuring, never for training."""
+    value: float = float("nan")
+    """What a regression learns, in the unit of the table."""
+    patient: str = ""
+    """Slides of one patient stay together; empty: the slide is a patient of its own."""
+    split: Literal["", "train", "val", "test"] = ""
+    """Where the label table puts the slide; empty: anywhere."""
 
     def __post_init__(self) -> None:
         rows = len(self.features)
@@ -37,46 +47,42 @@ class LabelledBag:
             )
             raise BadRequest(message)
 
-
-def split_bags(
-    bags: Sequence[LabelledBag], share: float, generator: torch.Generator
-) -> tuple[list[LabelledBag], list[LabelledBag]]:
-    """Split into (kept, held out) with `share` of every class held out, at least one bag of each on both sides.
-
-    Raises BadRequest if a class has fewer than two bags or there is only one class.
-    """
-    kept: list[LabelledBag] = []
-    held: list[LabelledBag] = []
-    labels = sorted({bag.label for bag in bags})
-    for label in labels:
-        same = [bag for bag in bags if bag.label == label]
-        if len(same) < 2 or len(labels) < 2:
-            message = (
-                f"class {label} has {len(same)} slides of {len(bags)}; training needs two classes of two slides each"
-            )
-            raise BadRequest(message)
-        n_held = min(len(same) - 1, max(1, round(share * len(same))))
-        order = torch.randperm(len(same), generator=generator).tolist()
-        held += [same[i] for i in order[:n_held]]
-        kept += [same[i] for i in order[n_held:]]
-    return kept, held
+    @property
+    def group(self) -> str:
+        """The patient, or the slide itself where none is known."""
+        return f"patient {self.patient}" if self.patient else f"slide {self.name}"
 
 
-def vary(
-    features: torch.Tensor, yx: torch.Tensor, generator: torch.Generator, *, keep: float = 0.5, noise: float = 0.1
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Drop tiles, turn the slide, blur features: the bag augmentation of training.
+def check_alike(bags: Sequence[LabelledBag]) -> None:
+    """Raise BadRequest unless there are bags, all of one feature length and each name only once."""
+    lengths = sorted({bag.features.shape[1] for bag in bags})
+    names = [bag.name for bag in bags]
+    if len(lengths) != 1:
+        message = (
+            f"{len(bags)} bags have features of lengths {lengths}, expected one length; embed all slides with one "
+            "encoder"
+        )
+        raise BadRequest(message)
+    if len(set(names)) != len(names):
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        message = f"slides {', '.join(doubled[:3])} are there more than once; name every slide once"
+        raise BadRequest(message)
 
-    Keeps a random share between `keep` and 1 of the tiles (at least one), mirrors and turns coordinates by
-    multiples of 90 degrees, adds Gaussian noise of `noise` times each feature's standard deviation in the bag.
-    """
-    n = len(features)
-    share = keep + (1 - keep) * float(torch.rand(1, generator=generator))
-    chosen = torch.randperm(n, generator=generator)[: max(1, round(share * n))]
-    features, yx = features[chosen], yx[chosen]
-    flips = torch.randint(0, 2, (2,), generator=generator) * 2 - 1
-    yx = yx * flips
-    if int(torch.randint(0, 2, (1,), generator=generator)):
-        yx = yx.flip(1)
-    spread = features.std(0, correction=0, keepdim=True)
-    return features + noise * spread * torch.randn(features.shape, generator=generator), yx
+
+def tensors(bag: LabelledBag) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return features and coordinates as tensors on the CPU; read-only arrays are copied, for torch warns of them."""
+    features, yx = (np.asarray(part, np.float32) for part in (bag.features, bag.yx))
+    return (
+        torch.from_numpy(features if features.flags.writeable else features.copy()),
+        torch.from_numpy(yx if yx.flags.writeable else yx.copy()),
+    )
+
+
+def digest(bags: Sequence[LabelledBag]) -> str:
+    """Return 32 hexadecimal digits that change with anything a training run sees of the bags."""
+    found = hashlib.blake2b(digest_size=16)
+    for bag in bags:
+        found.update(repr((bag.name, bag.features.shape, bag.label, bag.value, bag.patient, bag.split)).encode())
+        found.update(np.ascontiguousarray(bag.features).data)
+        found.update(np.ascontiguousarray(bag.yx).data)
+    return found.hexdigest()

@@ -61,7 +61,7 @@ def test_training_stops_when_nothing_gets_better():
     ]
     trained = train_head(noise, recipe("abmil", epochs=200, patience=3))
     assert len(trained.history) == trained.best_epoch + 4
-    losses = [held for _, held, _ in trained.history]
+    losses = [epoch.held_loss for epoch in trained.history]
     assert min(losses) == losses[trained.best_epoch]
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from napari_wsi_mil.errors import BadRequest
-from napari_wsi_mil.training.bags import LabelledBag, split_bags, vary
+from napari_wsi_mil.training.bags import LabelledBag, vary
 
 
 def bag(name="a", label=0, n=3, **changes):
@@ -22,24 +22,6 @@ def bag(name="a", label=0, n=3, **changes):
 def test_bags_that_make_no_sense(changes):
     with pytest.raises(BadRequest, match="bag 'a': expected at least one tile, finite features"):
         bag(**changes)
-
-
-def test_split_holds_out_a_share_of_every_class():
-    bags = [bag(str(i), label=i % 2) for i in range(20)]
-    kept, held = split_bags(bags, 0.2, torch.Generator().manual_seed(0))
-    assert sorted(b.label for b in held) == [0, 0, 1, 1]
-    assert sorted(b.name for b in kept + held) == sorted(b.name for b in bags)
-
-
-def test_split_of_two_each_keeps_one_on_both_sides():
-    kept, held = split_bags([bag(label=i % 2) for i in range(4)], 0.01, torch.Generator())
-    assert ([b.label for b in kept], [b.label for b in held]) == ([0, 1], [0, 1])
-
-
-@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 0, 1]])
-def test_split_needs_two_slides_of_two_classes(labels):
-    with pytest.raises(BadRequest, match="training needs two classes of two slides each"):
-        split_bags([bag(label=k) for k in labels], 0.2, torch.Generator())
 
 
 def test_vary_drops_and_turns_without_mixing_up_rows():

@@ -183,7 +183,7 @@ def _optimiser(head: Head, recipe: HeadRecipe) -> torch.optim.Optimizer:
     common: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(head.parameters(), momentum=recipe.betas[0], **common)
-    kinds: dict[str, type[torch.optim.Optimizer]] = {
+    kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "adamw": torch.optim.AdamW,
         "adam": torch.optim.Adam,
         "radam": torch.optim.RAdam,

@@ -22,6 +22,13 @@ def pseudo_inverse(matrix: torch.Tensor, steps: int = 6) -> torch.Tensor:
     return z
 
 
+def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return softmax(query key') value of (heads, n, d) arrays; the query is scaled already."""
+    # Only with a batch axis does torch take its kernels that never hold the n x n matrix.
+    out = functional.scaled_dot_product_attention(query[None], key[None], value[None], scale=1.0)
+    return out[0]
+
+
 class NystromAttention(nn.Module):
     """Multi-head self-attention through m landmarks.
 
@@ -62,8 +69,7 @@ class NystromAttention(nn.Module):
         """
         query, key, value, query_marks, key_marks = self._split(tokens)
         inverse = pseudo_inverse(self._between(query_marks, key_marks), self.steps)
-        gathered = functional.scaled_dot_product_attention(query_marks, key, value, scale=1.0)
-        mixed = functional.scaled_dot_product_attention(query, key_marks, inverse @ gathered, scale=1.0)
+        mixed = _attend(query, key_marks, inverse @ _attend(query_marks, key, value))
         mixed = mixed + self.local(value)
         out: torch.Tensor = self.drop(self.out(mixed.transpose(0, 1).flatten(1)))
         padding = len(out) - len(tokens)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from napari_wsi_mil.errors import BadRequest, ContractMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Centre = Literal["none", "bag"]
 
@@ -48,6 +51,12 @@ class Head(nn.Module, ABC):
         super().__init__()
         self.n_features = n_features
         self.n_classes = n_classes
+
+    def prepare(self, bags: Sequence[torch.Tensor]) -> None:  # noqa: B027  # most heads have nothing to fit
+        """Look at the features of all training slides, (n, n_features) each, once before training begins.
+
+        For what a head fits to its features without labels or gradients, such as a change of axes; saved as weights.
+        """
 
     @abstractmethod
     def forward(self, features: torch.Tensor, yx: torch.Tensor | None = None) -> HeadOutput:

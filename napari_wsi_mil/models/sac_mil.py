@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -11,6 +11,10 @@ from torch import nn
 from napari_wsi_mil.models.heads import AttentionPool, Centre, Head, HeadOutput, centred
 from napari_wsi_mil.models.regions import Cut, Ordering, Regions, group
 from napari_wsi_mil.models.registry import register
+from napari_wsi_mil.models.whiten import Whiten
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Shift = Literal["radix", "chord"]
 
@@ -107,9 +111,10 @@ class SACMIL(Head):
     with block t moving by j * radix^t, j < radix, which is O(N) with a fixed number of blocks; "chord" with offsets
     0, 1, 2, 4, ... after ChordMixer, ICLR 2023, which skips blocks beyond log2 of the longest ring), number of blocks,
     MLP width, the scale at which mixing starts (`mix_start`; at 0 training begins as attention pooling of rotated tiles
-    and learns to mix, which kept attention sharp in our trials), pooling, norm before pooling, and taking off the
-    bag's mean (`centre`). Every block mixes within
-    regions, then across them. Full correlation needs radix^blocks >= number of regions and >= region size. No figure
+    and learns to mix, which kept attention sharp in our trials), pooling, norm before pooling, taking off the bag's
+    mean (`centre`), and putting features on the first `whiten` principal axes of the training tiles, see `Whiten`.
+    Every block mixes within regions, then across them. Full correlation needs radix^blocks >= number of regions and
+    >= region size. No figure
     of that paper is claimed.
     """
 
@@ -139,6 +144,7 @@ class SACMIL(Head):
         final_norm: bool = False,
         dropout: float = 0.25,
         centre: Centre = "none",
+        whiten: int | None = None,
     ) -> None:
         super().__init__(n_features=n_features, n_classes=n_classes)
         if width % 4:
@@ -147,7 +153,8 @@ class SACMIL(Head):
         self.ordering, self.region_size, self.cut = ordering, region_size, cut
         self.position, self.centre_of, self.angles, self.base = position, centre_of, angles, base
         self.shift, self.centre = shift, centre
-        self.project = nn.Sequential(nn.Linear(n_features, width), nn.GELU(), nn.Dropout(dropout))
+        self.whiten = None if whiten is None else Whiten(n_features, whiten)
+        self.project = nn.Sequential(nn.Linear(whiten or n_features, width), nn.GELU(), nn.Dropout(dropout))
         steps = [_offsets(shift, t, radix if shift == "radix" else chord_tracks) for t in range(blocks)]
         mixes = [ShiftMix(width, mlp or width, step, dropout, start=mix_start) for step in (*steps, *steps)]
         self.within, self.across = nn.ModuleList(mixes[:blocks]), nn.ModuleList(mixes[blocks:])
@@ -171,9 +178,15 @@ class SACMIL(Head):
         back = torch.argsort(regions.order)
         return HeadOutput(self.classify(pooled)[0], raw[:, back], attention[:, back])
 
+    def prepare(self, bags: Sequence[torch.Tensor]) -> None:
+        """Fit the principal axes, see `Head.prepare`."""
+        if self.whiten is not None:
+            self.whiten.fit([centred(bag, self.centre) for bag in bags])
+
     def correlate(self, features: torch.Tensor, yx: torch.Tensor, regions: Regions) -> torch.Tensor:
         """Return (N, width) tokens in curve order, after rotation and all blocks."""
-        tokens = self.project(centred(features, self.centre)[regions.order])
+        features = centred(features, self.centre)[regions.order]
+        tokens = self.project(features if self.whiten is None else self.whiten(features))
         if self.position:
             tokens = polar_rotate(tokens, yx[regions.order], centre=self.centre_of, angles=self.angles, base=self.base)
         region_ring, slot_ring = Ring(regions.region), Ring(regions.slot)

@@ -60,6 +60,7 @@ class Fit:
         head: Head = build(  # type: ignore[assignment]
             recipe.architecture, n_features=n_features, n_classes=self.n_classes, **recipe.options
         )
+        head.prepare([tensors(bag)[0] for bag in kept])
         self.head = head.to(device)
         self.optimiser = _optimiser(self.head, recipe)
         self.history: list[Epoch] = []

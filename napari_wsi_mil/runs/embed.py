@@ -70,7 +70,7 @@ def embed(
                 _check_finite(features, card, slide)
                 out[rows] = features
                 if kept is not None:
-                    kept.append(grid.cells[rows], features)
+                    kept.append(grid, rows, features)
                 done += len(rows)
                 tick(done, total)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 CACHE_VARIABLE = "NAPARI_WSI_MIL_CACHE"
 CHUNK_ROWS = 256
 MISSING = -1
+FAILURES = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+)
+"""All that zarr was seen to raise on parts with changed bytes, and on a disk that refuses."""
 
 
 def cache_folder() -> Path:
@@ -43,6 +56,8 @@ class FeatureStore:
 
     Each writer has a part of its own (a zarr group with `cells` (M, 2) int32 and `features` (M, D) float32), so two
     processes cannot disturb each other. Features are written before their cells; a cell without both does not count.
+    A cell that several parts hold counts once. On grids laid by other programs, where two tiles may share a cell, the
+    row of a tile takes the place of its cell: such a lattice is this one list of tiles.
     """
 
     def __init__(self, root: Path, grid: TileGrid, encoder: ModelRef, *, n_features: int) -> None:
@@ -61,17 +76,20 @@ class FeatureStore:
         """
         out = np.full((len(grid), self._n_features), np.nan, np.float32)
         have = np.zeros(len(grid), bool)
-        width = int(grid.cells[:, 1].max(initial=0)) + 1
-        keys = grid.cells[:, 0].astype(np.int64) * width + grid.cells[:, 1]
+        places = places_of(grid)
+        width = int(places[:, 1].max(initial=0)) + 1
+        keys = places[:, 0].astype(np.int64) * width + places[:, 1]
         order = np.argsort(keys, kind="stable")
-        for part in sorted(self.folder.glob("*.zarr")):
-            with _explained(part):
+        ranked = keys[order]
+        parts = sorted(self.folder.glob("*.zarr"))
+        for part in parts:
+            with _damage_told(part, others=len(parts) - 1):
                 cells, features = self._part(part)
             inside = (cells[:, 1] < width) & (cells[:, 0] != MISSING)
             wanted = cells[:, 0].astype(np.int64) * width + cells[:, 1]
             if not len(keys):
                 continue
-            row = order[np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)]
+            row = order[np.minimum(np.searchsorted(ranked, wanted), len(keys) - 1)]
             hit = np.flatnonzero(inside & (keys[row] == wanted))
             out[row[hit]] = features[hit]
             have[row[hit]] = True
@@ -98,34 +116,64 @@ class FeatureStore:
             raise StoreError(message)
         return np.where(whole[:, None], cells, MISSING), rows
 
-    def append(self, cells: npt.NDArray[np.int32], features: npt.NDArray[np.float32]) -> None:
-        """Add (M, D) rows of (M, 2) cells; raises StoreError if the disk refuses."""
-        with _explained(self.folder):
+    def append(self, grid: TileGrid, rows: npt.NDArray[np.intp], features: npt.NDArray[np.float32]) -> None:
+        """Add (M, D) features of the tiles `rows` (M,) of `grid`.
+
+        Raises StoreError if the disk refuses; what was added before stays.
+        """
+        try:
             if self._group is None:
                 self._group = self._new_part()
             self._group["features"].append(features)
-            self._group["cells"].append(cells.astype(np.int32))
+            self._group["cells"].append(places_of(grid)[rows])
+        except FAILURES as error:
+            message = (
+                f"{self.folder}: features could not be stored ({_why(error)}); what was stored before stays, free some "
+                "space or choose another folder and run again."
+            )
+            raise StoreError(message) from error
 
     def _new_part(self) -> Any:
         path = self.folder / f"{uuid.uuid4().hex}.zarr"
         # Made under another name, so that nobody meets a part without its arrays.
         making = path.with_suffix(".making")
+        try:
+            self._make(making)
+            os.replace(making, path)
+        except FAILURES:
+            shutil.rmtree(making, ignore_errors=True)
+            raise
+        return zarr.open_group(path, mode="r+")
+
+    def _make(self, making: Path) -> None:
         group = zarr.open_group(making, mode="w-", attributes=self._label)
         codecs: Any = [Crc32cCodec()]
         for name, width, dtype, empty in (("features", self._n_features, "f4", np.nan), ("cells", 2, "i4", MISSING)):
             group.create_array(
                 name, shape=(0, width), chunks=(CHUNK_ROWS, width), dtype=dtype, fill_value=empty, compressors=codecs
             )
-        os.replace(making, path)
-        return zarr.open_group(path, mode="r+")
+
+
+def places_of(grid: TileGrid) -> npt.NDArray[np.int32]:
+    """Return (N, 2) int32, no two alike: lattice cells, or (row, 0) where another program laid the tiles."""
+    if grid.corners_yx0 is None:
+        return grid.cells.astype(np.int32, copy=False)
+    return np.stack([np.arange(len(grid)), np.zeros(len(grid))], 1).astype(np.int32)
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _damage_told(part: Path, *, others: int) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except FAILURES as error:
+        stay = f"the {others} other part{'s stay' if others != 1 else ' stays'}"
         message = (
-            f"{path}: the feature store cannot be used ({error}); free some space, or delete this folder to start anew."
+            f"{part}: this part of the feature store is damaged ({_why(error)}); delete this folder, only its tiles "
+            f"are computed again{f' and {stay}' if others else ''}."
         )
         raise StoreError(message) from error
+
+
+def _why(error: BaseException) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:160] or type(error).__name__

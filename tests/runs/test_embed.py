@@ -204,10 +204,10 @@ def test_a_store_damaged_in_the_middle_is_named(job, tmp_path):
     chunk = chunks(tmp_path)[0]
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[:100] + b"\xff" + whole[101:])
-    with pytest.raises(StoreError, match="the feature store cannot be used .*delete this folder"):
+    with pytest.raises(StoreError, match="part of the feature store is damaged .*delete this folder"):
         job()
     chunk.write_bytes(whole[:100])
-    with pytest.raises(StoreError, match="the feature store cannot be used"):
+    with pytest.raises(StoreError, match="part of the feature store is damaged"):
         job()
     chunk.unlink()
     with pytest.raises(StoreError, match="150 tiles were stored, but not all of their features are there"):
@@ -215,7 +215,7 @@ def test_a_store_damaged_in_the_middle_is_named(job, tmp_path):
     chunk.write_bytes(whole)
     assert job()[1].seen == 0
     (part / "zarr.json").write_text("{")
-    with pytest.raises(StoreError, match="the feature store cannot be used"):
+    with pytest.raises(StoreError, match="part of the feature store is damaged"):
         job()
 
 
@@ -246,7 +246,7 @@ def test_the_cache_folder_is_the_users_unless_told(job, monkeypatch, tmp_path):
 
 def test_a_store_that_cannot_be_written_says_so(job, tmp_path):
     (tmp_path / "features").write_text("in the way")
-    with pytest.raises(StoreError, match="free some space, or delete this folder"):
+    with pytest.raises(StoreError, match="free some space or choose another folder"):
         job()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from napari_wsi_mil.errors import BadRequest, ContractMismatch
+from napari_wsi_mil.models.chunks import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,12 +122,20 @@ class AttentionPool(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Map (N, width) to the pooled (maps, width), and raw and softmaxed attention, both (maps, N)."""
+        if torch.is_grad_enabled():
+            raw = self.scores(tokens).T
+        else:
+            raw = torch.cat([self.scores(tokens[rows]) for rows in chunks(tokens)]).T
+        attention = torch.softmax(raw, dim=1)
+        return attention @ tokens, raw, attention
+
+    def scores(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map (N, width) to the raw attention (N, maps)."""
         hidden = self.drop(torch.tanh(self.value(tokens)))
         if self.gate is not None:
             hidden = hidden * self.drop(torch.sigmoid(self.gate(tokens)))
-        raw = self.score(hidden).T
-        attention = torch.softmax(raw, dim=1)
-        return attention @ tokens, raw, attention
+        out: torch.Tensor = self.score(hidden)
+        return out
 
 
 def centred(features: torch.Tensor, centre: Centre) -> torch.Tensor:

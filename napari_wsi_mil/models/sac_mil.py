@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
+from napari_wsi_mil.models.chunks import by_rows
 from napari_wsi_mil.models.heads import AttentionPool, Centre, Head, HeadOutput, centred
 from napari_wsi_mil.models.regions import Cut, Ordering, Regions, group
 from napari_wsi_mil.models.registry import register
+from napari_wsi_mil.models.shift import Norm, Ring, ShiftMix
 from napari_wsi_mil.models.whiten import Whiten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Shift = Literal["radix", "chord"]
+
+
+def polar(yx: torch.Tensor, centre: Literal["mean", "bbox"] = "mean") -> torch.Tensor:
+    """Return (N, 2) distance and direction (radians) of `yx` (N, 2) from the centre of the bag; at it direction 0."""
+    middle = yx.mean(0) if centre == "mean" else (yx.amin(0) + yx.amax(0)) / 2
+    offset = yx - middle
+    distance = torch.linalg.vector_norm(offset, dim=1)
+    # Below a ten-thousandth of a tile the direction is rounding noise of the mean.
+    direction = torch.where(distance > 1e-4, torch.atan2(offset[:, 0], offset[:, 1]), 0.0)
+    return torch.stack([distance, direction], 1)
+
+
+def rotate(
+    tokens: torch.Tensor,
+    place: torch.Tensor,
+    *,
+    angles: Literal["integer", "omega"] = "integer",
+    base: float = 10_000.0,
+) -> torch.Tensor:
+    """Rotate channel pairs of (N, D) tokens, D divisible by 4, by their `place` (N, 2) distance and direction.
+
+    The first D/4 pairs turn by distance * base^(-4m/D), the others by direction times 1, 2, ... ("integer", continuous
+    where the direction jumps from pi to -pi) or times base^(-4m/D) ("omega"). Norms of tokens are kept.
+    """
+    quarter = tokens.shape[1] // 4
+    m = torch.arange(quarter, dtype=tokens.dtype, device=tokens.device)
+    falling = base ** (-m / quarter)
+    turns = m + 1 if angles == "integer" else falling
+    theta = torch.cat([place[:, :1] * falling, place[:, 1:] * turns], 1)
+    cos, sin = torch.cos(theta), torch.sin(theta)
+    a, b = tokens[:, 0::2], tokens[:, 1::2]
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], 2).flatten(1)
 
 
 def polar_rotate(
@@ -27,76 +60,8 @@ def polar_rotate(
     angles: Literal["integer", "omega"] = "integer",
     base: float = 10_000.0,
 ) -> torch.Tensor:
-    """Rotate channel pairs of (N, D) tokens by their tile's distance and direction from the centre of the bag.
-
-    `yx` (N, 2) float32 in tile units; D divisible by 4. The first D/4 pairs turn by distance * base^(-4m/D), the
-    others by direction times 1, 2, ... ("integer", continuous where the direction jumps from pi to -pi) or
-    times base^(-4m/D) ("omega"). A tile at the centre has direction 0. Norms of tokens are kept.
-    """
-    quarter = tokens.shape[1] // 4
-    middle = yx.mean(0) if centre == "mean" else (yx.amin(0) + yx.amax(0)) / 2
-    offset = yx - middle
-    distance = torch.linalg.vector_norm(offset, dim=1)
-    # Below a ten-thousandth of a tile the direction is rounding noise of the mean.
-    direction = torch.where(distance > 1e-4, torch.atan2(offset[:, 0], offset[:, 1]), 0.0)
-    m = torch.arange(quarter, dtype=tokens.dtype, device=tokens.device)
-    falling = base ** (-m / quarter)
-    turns = m + 1 if angles == "integer" else falling
-    theta = torch.cat([distance[:, None] * falling, direction[:, None] * turns], 1)
-    cos, sin = torch.cos(theta), torch.sin(theta)
-    a, b = tokens[:, 0::2], tokens[:, 1::2]
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], 2).flatten(1)
-
-
-class Ring:
-    """Tokens in rings (all of one region, or all of one slot): who stands `offset` places further round.
-
-    Only real tokens are in a ring, so padded slots do not exist and cannot leak. Built in O(N).
-    """
-
-    def __init__(self, ring: torch.Tensor) -> None:
-        self.seat = torch.argsort(ring, stable=True)
-        _, count = torch.unique_consecutive(ring[self.seat], return_counts=True)
-        start = (count.cumsum(0) - count).repeat_interleave(count)
-        rank = torch.arange(len(ring), device=ring.device) - start
-        self.start, self.rank, self.count = (torch.empty_like(start) for _ in range(3))
-        self.start[self.seat], self.rank[self.seat] = start, rank
-        self.count[self.seat] = count.repeat_interleave(count)
-
-    def source(self, offset: int) -> torch.Tensor:
-        """Return (N,) int64: the token each token receives from when channels move by `offset` places."""
-        return self.seat[self.start + (self.rank + offset) % self.count]
-
-
-class ShiftMix(nn.Module):
-    """One mixing step along one axis: x + shift(MLP(LayerNorm(x))), each channel track shifted by its own offset.
-
-    The last layer's first weights are multiplied by `start`.
-    """
-
-    def __init__(
-        self, width: int, hidden: int, offsets: tuple[int, ...], dropout: float = 0.25, *, start: float = 1.0
-    ) -> None:
-        super().__init__()
-        self.offsets = offsets
-        edges = [round(i * width / len(offsets)) for i in range(len(offsets) + 1)]
-        self.tracks = [slice(a, b) for a, b in pairwise(edges)]
-        self.norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width), nn.Dropout(dropout)
-        )
-        with torch.no_grad():
-            for weights in self.mlp[3].parameters():
-                weights.mul_(start)
-
-    def forward(self, tokens: torch.Tensor, ring: Ring) -> torch.Tensor:
-        """Map (N, width) to (N, width) in O(N)."""
-        mixed = self.mlp(self.norm(tokens))
-        shifted = [
-            mixed[:, track] if offset == 0 else mixed[:, track].index_select(0, ring.source(offset))
-            for offset, track in zip(self.offsets, self.tracks, strict=True)
-        ]
-        return tokens + torch.cat(shifted, 1)
+    """Rotate channel pairs of (N, D) tokens by where their tile lies in the bag; `yx` (N, 2) float32 in tile units."""
+    return rotate(tokens, polar(yx, centre), angles=angles, base=base)
 
 
 class SACMIL(Head):
@@ -112,10 +77,10 @@ class SACMIL(Head):
     0, 1, 2, 4, ... after ChordMixer, ICLR 2023, which skips blocks beyond log2 of the longest ring), number of blocks,
     MLP width, the scale at which mixing starts (`mix_start`; at 0 training begins as attention pooling of rotated tiles
     and learns to mix, which kept attention sharp in our trials), pooling, norm before pooling, taking off the bag's
-    mean (`centre`), and putting features on the first `whiten` principal axes of the training tiles, see `Whiten`.
-    Every block mixes within regions, then across them. Full correlation needs radix^blocks >= number of regions and
-    >= region size. No figure
-    of that paper is claimed.
+    mean (`centre`), putting features on the first `whiten` principal axes of the training tiles (see `Whiten`), and the
+    norms before and after a mixing step (`norm`, `post_norm`, see `ShiftMix`). Every block mixes within regions, then
+    across them. Full correlation needs radix^blocks >= number of regions and >= region size, with "chord" as many
+    blocks as log2 of both. No figure of that paper is claimed.
     """
 
     needs_coordinates: ClassVar[bool] = True
@@ -139,6 +104,9 @@ class SACMIL(Head):
         shift: Shift = "radix",
         radix: int = 16,
         chord_tracks: int = 13,
+        norm: Norm = "layer",
+        post_norm: Norm = "none",
+        norm_groups: int = 8,
         pooling: Literal["gated", "mean"] = "gated",
         attention: int = 256,
         final_norm: bool = False,
@@ -156,7 +124,14 @@ class SACMIL(Head):
         self.whiten = None if whiten is None else Whiten(n_features, whiten)
         self.project = nn.Sequential(nn.Linear(whiten or n_features, width), nn.GELU(), nn.Dropout(dropout))
         steps = [_offsets(shift, t, radix if shift == "radix" else chord_tracks) for t in range(blocks)]
-        mixes = [ShiftMix(width, mlp or width, step, dropout, start=mix_start) for step in (*steps, *steps)]
+        mixing: dict[str, Any] = {
+            "dropout": dropout,
+            "start": mix_start,
+            "norm": norm,
+            "post": post_norm,
+            "groups": norm_groups,
+        }
+        mixes = [ShiftMix(width, mlp or width, step, **mixing) for step in (*steps, *steps)]
         self.within, self.across = nn.ModuleList(mixes[:blocks]), nn.ModuleList(mixes[blocks:])
         self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
         self.pool = AttentionPool(width, attention, dropout=dropout) if pooling == "gated" else None
@@ -165,7 +140,8 @@ class SACMIL(Head):
     def forward(self, features: torch.Tensor, yx: torch.Tensor | None = None) -> HeadOutput:
         """Classify one bag, see `Head.forward`; attention is over the correlated tokens, in bag order.
 
-        With mean pooling the raw attention is 0 and the attention 1/N everywhere.
+        With mean pooling the raw attention is 0 and the attention 1/N everywhere. Without gradients tokens are mixed in
+        place, which is about three times as fast and gives the same numbers to rounding.
         """
         self.check_bag(features, yx)
         assert yx is not None  # check_bag refuses it
@@ -175,7 +151,8 @@ class SACMIL(Head):
             raw = tokens.new_zeros(1, len(tokens))
             return HeadOutput(self.classify(tokens.mean(0)), raw, raw + 1 / len(tokens))
         pooled, raw, attention = self.pool(tokens)
-        back = torch.argsort(regions.order)
+        back = torch.empty_like(regions.order)
+        back[regions.order] = torch.arange(len(back), device=back.device)
         return HeadOutput(self.classify(pooled)[0], raw[:, back], attention[:, back])
 
     def prepare(self, bags: Sequence[torch.Tensor]) -> None:
@@ -185,15 +162,36 @@ class SACMIL(Head):
 
     def correlate(self, features: torch.Tensor, yx: torch.Tensor, regions: Regions) -> torch.Tensor:
         """Return (N, width) tokens in curve order, after rotation and all blocks."""
-        features = centred(features, self.centre)[regions.order]
-        tokens = self.project(features if self.whiten is None else self.whiten(features))
-        if self.position:
-            tokens = polar_rotate(tokens, yx[regions.order], centre=self.centre_of, angles=self.angles, base=self.base)
-        region_ring, slot_ring = Ring(regions.region), Ring(regions.slot)
-        for within, across in list(zip(self.within, self.across, strict=True))[: self.blocks_for(regions)]:
-            tokens = across(within(tokens, region_ring), slot_ring)
-        out: torch.Tensor = self.norm(tokens)
-        return out
+        rings = Ring(regions.region), Ring(regions.slot)
+        steps = [step for pair in zip(self.within, self.across, strict=True) for step in zip(pair, rings, strict=True)]
+        steps = steps[: 2 * self.blocks_for(regions)]
+        start = self._starter(features, yx, regions.order)
+        if torch.is_grad_enabled():
+            tokens = start(slice(0, len(yx)))
+            for step, ring in steps:
+                tokens = step(tokens, ring)
+            out: torch.Tensor = self.norm(tokens)
+            return out
+        tokens = by_rows(start, features.new_empty(len(yx), self.classify.in_features))
+        room = torch.empty_like(tokens)
+        for step, ring in steps:
+            step.update(tokens, ring, room)
+        return by_rows(lambda rows: self.norm(tokens[rows]), tokens)
+
+    def _starter(
+        self, features: torch.Tensor, yx: torch.Tensor, order: torch.Tensor
+    ) -> Callable[[slice], torch.Tensor]:
+        """Return the function that makes the first tokens of some places in curve order, rotated."""
+        mean = features.mean(0) if self.centre == "bag" else None
+        place = polar(yx[order], self.centre_of)
+
+        def start(rows: slice) -> torch.Tensor:
+            taken = features[order[rows]]
+            taken = taken if mean is None else taken - mean
+            tokens: torch.Tensor = self.project(taken if self.whiten is None else self.whiten(taken))
+            return rotate(tokens, place[rows], angles=self.angles, base=self.base) if self.position else tokens
+
+        return start
 
     def blocks_for(self, regions: Regions) -> int:
         """Return how many blocks run: all with radix shifts, ceil(log2(longest ring)) at most with chord shifts."""

@@ -5,7 +5,8 @@ import torch
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.models.regions import group
-from napari_wsi_mil.models.sac_mil import SACMIL, Ring, polar_rotate
+from napari_wsi_mil.models.sac_mil import SACMIL, polar_rotate
+from napari_wsi_mil.models.shift import Ring
 
 ORDERINGS = ["hilbert", "morton", "raster-snake", "window"]
 
@@ -70,10 +71,7 @@ def test_integer_angles_are_continuous_where_the_direction_jumps():
 
 def test_ring_source_goes_round_within_its_own_ring():
     ring = Ring(torch.tensor([0, 1, 0, 0, 1]))
-    assert ring.source(0).tolist() == [0, 1, 2, 3, 4]
-    assert ring.source(1).tolist() == [2, 4, 3, 0, 1]
-    assert ring.source(2).tolist() == [3, 1, 0, 2, 4]
-    assert ring.source(3).tolist() == [0, 4, 2, 3, 1]
+    assert ring.sources((0, 1, 2, 3)).T.tolist() == [[0, 1, 2, 3, 4], [2, 4, 3, 0, 1], [3, 1, 0, 2, 4], [0, 4, 2, 3, 1]]
 
 
 def padded_shift(mixed, regions, offsets, *, axis):

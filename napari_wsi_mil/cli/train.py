@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from napari_wsi_mil.errors import BadRequest
+
 app = typer.Typer(no_args_is_help=True, help="Train an encoder or a slide-level head; writes weights and a model card.")
 
-Out = Annotated[Path, typer.Option(help="Folder for <name>.safetensors and <name>.json.")]
 Seed = Annotated[int, typer.Option(help="Same seed, data and machine: same weights.")]
 
 
-class Watch:
-    """A tick that writes a line per step, so that a long run shows where it is."""
+class Task(StrEnum):
+    """What a head learns."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    CLASSIFY = "classify"
+    REGRESS = "regress"
 
-    def __call__(self, done: int, total: int) -> None:
-        """Write one line to stderr."""
-        typer.echo(f"{self.what}: {done} of {total}", err=True)
+
+class Augment(StrEnum):
+    """How bags are changed in training."""
+
+    BAG = "bag"
+    GRID = "grid"
+    NONE = "none"
+
+
+class Settings(StrEnum):
+    """Whose optimiser and schedule."""
+
+    OURS = "ours"
+    PAPER = "paper"
+
+
+class Log(StrEnum):
+    """Where epochs are written to."""
+
+    CSV = "csv"
+    TENSORBOARD = "tensorboard"
 
 
 def command_line() -> str:
@@ -34,48 +55,118 @@ def command_line() -> str:
     return shlex.join(words)
 
 
+def options_of(words: list[str]) -> dict[str, Any]:
+    """Read `--option key=value`: values are JSON where they can be, else text; raises BadRequest for anything else."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, mark, text = word.partition("=")
+        if not (mark and key.isidentifier()) or key in found or key in ("n_features", "n_classes"):
+            message = f"--option {word!r}: expected key=value, each key once, as in width=128; see the model's card."
+            raise BadRequest(message)
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return found
+
+
 @app.command(epilog="Example: napari-wsi-mil train encoder --tiles ebhi_seg --painted painted/ --out weights/")
 def encoder(
     *,
     tiles: Annotated[Path, typer.Option(help="EBHI-Seg tiles: index.csv and images/.")],
-    out: Out,
+    out: Annotated[Path, typer.Option(help="Folder for <name>.safetensors and <name>.json.")],
     painted: Annotated[list[Path] | None, typer.Option(help="Cohort of painted slides with truth; repeatable.")] = None,
     painted_test: Annotated[list[Path] | None, typer.Option(help="The same, for measuring only.")] = None,
     name: str = "wsi-mini",
+    tile_px: Annotated[int, typer.Option(help="Side of the encoder's tiles in px.")] = 112,
+    mpp: Annotated[float, typer.Option(help="um/px of the encoder's tiles.")] = 1.0,
     epochs: int = 30,
     seed: Seed = 0,
 ) -> None:
     """Train the small tile encoder on labelled tiles."""
     from napari_wsi_mil.cli.train_cards import EncoderJob, make_encoder
+    from napari_wsi_mil.cli.train_watch import watching
 
-    job = EncoderJob(tiles, tuple(painted or ()), tuple(painted_test or ()), name=name, epochs=epochs, seed=seed)
-    card = make_encoder(job, out, command=command_line(), watch=Watch)
+    job = EncoderJob(
+        tiles, tuple(painted or ()), tuple(painted_test or ()), name=name, epochs=epochs, seed=seed, tile_px=tile_px,
+        mpp=mpp,
+    )  # fmt: skip
+    with watching() as watch:
+        card = make_encoder(job, out, command=command_line(), watch=watch)
     typer.echo(f"{out / card.weights_file}: {card.size_bytes / 1e6:.1f} MB, {dict(card.metrics)}")
 
 
-@app.command(
-    epilog="Example: napari-wsi-mil train attention --cohort train/ --test val/ --model sac-mil --out weights/"
-)
+@app.command(epilog="Example: napari-wsi-mil train attention --slides slides.csv --model abmil --folds 5 --out er/")
 def attention(
     *,
-    cohort: Annotated[list[Path], typer.Option(help="Folder with slides/ and labels.csv; repeatable.")],
-    out: Out,
-    test: Annotated[
-        list[Path] | None, typer.Option(help="Cohort for measuring only; repeatable, one result each.")
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model and everything beside it.")],
+    slides: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="CSV", help="Table: slide, label [, path, patient, split, mpp, truth]; repeatable."),
     ] = None,
-    model: Annotated[str, typer.Option(help="Architecture: sac-mil or abmil.")] = "sac-mil",
-    encoder: Annotated[str, typer.Option(help="Bundled encoder, or the .json card of another.")] = "wsi-mini",
-    features: Annotated[Path | None, typer.Option(help="Folder that keeps tile features for the next time.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the card; default <model>-tumour.")] = None,
-    epochs: int = 10,
+    cohort: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Folder with slides/ and labels.csv; repeatable.")
+    ] = None,
+    test: Annotated[
+        list[Path] | None, typer.Option(metavar="CSV|DIR", help="Only measured on; repeatable, one result each.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="sac-mil, grid-attention, abmil, clam-sb, clam-mb, dsmil ...")] = "sac-mil",
+    task: Annotated[Task, typer.Option(help="Classes, or a number per slide.")] = Task.CLASSIFY,
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the table to learn.")] = "label",
+    classes: Annotated[str, typer.Option(help="Labels in order, with names: 0=normal,1=tumour.")] = "",
+    unit: Annotated[str, typer.Option(help="Unit of the number.")] = "",
+    encoder: Annotated[str | None, typer.Option(help="Encoder by name or card; default wsi-mini.")] = None,
+    features: Annotated[Path | None, typer.Option(metavar="DIR", help="Keeps features; default: your cache.")] = None,
+    imported: Annotated[Path | None, typer.Option(metavar="DIR", help="Features of TRIDENT or CLAM (.h5).")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "cpu",
+    folds: Annotated[int, typer.Option(metavar="K", help="Cross-validate in K folds of patients; 0: none.")] = 0,
+    settings: Annotated[Settings, typer.Option(help="Optimiser and schedule: ours, or the paper's.")] = Settings.OURS,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the slides, at most.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Epochs without a better loss before it stops.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At the start.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Slides per step.")] = None,
+    augment: Annotated[Augment | None, typer.Option(help="How bags are changed; default: what suits.")] = None,
+    class_weights: Annotated[bool | None, typer.Option(help="Every class of the same weight.")] = None,
+    calibrate: Annotated[bool, typer.Option(help="Fit probabilities to the held-out slides.")] = True,
+    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the head; repeatable.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the card; default <model>-<column>.")] = None,
+    about: Annotated[Path | None, typer.Option(metavar="JSON", help="Texts for the card: title, limits ...")] = None,
+    draws: Annotated[int, typer.Option(help="Bootstrap draws for 95 % intervals; 0: none.")] = 1000,
+    log: Annotated[Log, typer.Option(help="history.csv, or TensorBoard as well.")] = Log.CSV,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")] = False,
     seed: Seed = 0,
 ) -> None:
-    """Train a slide-level head from slide labels alone; truth outlines, where present, serve for measuring only."""
-    from napari_wsi_mil.cli.train_cards import HeadJob, make_head
+    """Train a head from slide labels alone; truth outlines, where present, serve for measuring only."""
+    from napari_wsi_mil.cli.train_bags import Source
+    from napari_wsi_mil.cli.train_files import sentence
+    from napari_wsi_mil.cli.train_head import HeadJob, make_head
+    from napari_wsi_mil.cli.train_table import target_of
+    from napari_wsi_mil.cli.train_texts import read_texts
+    from napari_wsi_mil.cli.train_watch import check_tensorboard, watching
+    from napari_wsi_mil.training.attention import recipe_for
 
-    job = HeadJob(
-        tuple(cohort), tuple(test or ()), architecture=model, encoder=encoder, name=name or f"{model}-tumour",
-        features=features, epochs=epochs, seed=seed,
+    tables = (*(slides or ()), *(cohort or ()))
+    if not tables or draws < 0:
+        message = "give --slides CSV or --cohort DIR, and --draws 0 or more." if not tables else "--draws: 0 or more."
+        raise BadRequest(message)
+    wishes = {
+        "epochs": epochs, "patience": patience, "learning_rate": learning_rate, "accumulate": accumulate,
+        "augment": None if augment is None else augment.value, "class_weights": class_weights,
+    }  # fmt: skip
+    recipe = recipe_for(
+        model, paper=settings is Settings.PAPER, task=task.value, options=options_of(option or []), seed=seed,
+        calibrate=calibrate, **{key: value for key, value in wishes.items() if value is not None},
     )  # fmt: skip
-    card = make_head(job, out, command=command_line(), watch=Watch)
-    typer.echo(f"{out / card.weights_file}: {card.size_bytes / 1e6:.1f} MB, {dict(card.metrics)}")
+    job = HeadJob(
+        tables, out, name or f"{model}-{target}", recipe, target_of(target, recipe.task, classes),
+        source=Source(encoder, features, imported, device), tests=tuple(test or ()), folds=folds, draws=draws,
+        unit=unit, texts=read_texts(about), command=command_line(), resume=resume, force=force,
+    )  # fmt: skip
+    if log is Log.TENSORBOARD:
+        check_tensorboard()
+    with watching(log=out / "tensorboard" if log is Log.TENSORBOARD else None) as watch:
+        card, measures = make_head(job, watch=watch)
+    for what, found in measures.items():
+        typer.echo(f"{what}: {sentence(found)}")
+    typer.echo(f"{out / card.weights_file}: {card.size_bytes / 1e6:.1f} MB; card, tables and pictures beside it")

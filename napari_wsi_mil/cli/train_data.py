@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
+from napari_wsi_mil.cli.train_bags import Source, slide_bags
+from napari_wsi_mil.cli.train_table import Target, read_tables
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.slide import open_slide
 from napari_wsi_mil.ticks import no_tick
@@ -113,27 +115,13 @@ def cohort_tiles(
 def cohort_bags(
     folders: Sequence[Path], encoder: ModelCard, *, features: Path | None = None, tick: Tick = no_tick
 ) -> list[LabelledBag]:
-    """Embed the tissue of every slide of the cohorts; `features` is a folder that keeps them for the next time.
+    """Embed the tissue of every slide of cohorts; `features` keeps them for the next time, None: the user's cache.
 
     Ticks once per slide. Raises NoTissue naming a slide without any.
     """
-    from napari_wsi_mil.models.registry import load_model
-    from napari_wsi_mil.runs.embed import embed
-    from napari_wsi_mil.training.bags import LabelledBag
-
-    model = load_model(encoder)
-    entries = [entry for folder in folders for entry in read_cohort(folder)]
-    bags = []
-    for done, entry in enumerate(entries):
-        tick(done, len(entries))
-        with open_slide(str(entry.path)) as slide:
-            mask = tissue_mask(slide).require(slide.name)
-            grid = cover(slide, mpp=encoder.mpp, tile_px=encoder.tile_px, mask=mask)
-            bag = embed(slide, grid, encoder, model=model, device="cpu", store=features)
-        truth = _truth(entry, grid) > 0.5
-        bags.append(LabelledBag(entry.path.stem, np.array(bag.features), bag.yx_tiles, entry.label, truth))
-    tick(len(entries), len(entries))
-    return bags
+    name = encoder.name if encoder.folder is None else str(encoder.folder / f"{encoder.name}.json")
+    entries, _ = read_tables(folders, Target())
+    return slide_bags(entries, Source(name, features, device="cpu"), tick=tick)[0]
 
 
 def _truth(entry: CohortSlide, grid: TileGrid) -> npt.NDArray[np.float64]:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-BIAS_PENALTY = 0.01
-"""Per slide and squared unit of bias; keeps the bias near 0 where few slides say little about it."""
+PRIOR = 0.5
+"""Weight of the squared logarithm of the gain and of the squared biases against the sum over slides: few slides move
+little."""
 GAINS = (-4.0, 4.0)
 """Bounds of the logarithm of the gain."""
 
@@ -58,9 +59,11 @@ def fit_calibration(logits: Floats, labels: npt.NDArray[np.int64]) -> Calibratio
         top = scores.max(1, keepdims=True)
         log_p = scores - top - np.log(np.exp(scores - top).sum(1, keepdims=True))
         miss = np.exp(log_p) - wanted
-        slope = miss.sum(0) / n + 2 * BIAS_PENALTY * bias
-        total = -(wanted * log_p).sum() / n + BIAS_PENALTY * (bias**2).sum()
-        return float(total), np.concatenate([[(miss * gain * logits).sum() / n], slope - slope.mean()])
+        slope = miss.sum(0) + 2 * PRIOR * bias
+        total = -(wanted * log_p).sum() + PRIOR * (values[0] ** 2 + (bias**2).sum())
+        return float(total), np.concatenate(
+            [[(miss * gain * logits).sum() + 2 * PRIOR * values[0]], slope - slope.mean()]
+        )
 
     bounds = [GAINS] + [(-20.0, 20.0)] * c
     found = minimize(loss, np.zeros(1 + c), jac=True, method="L-BFGS-B", bounds=bounds).x

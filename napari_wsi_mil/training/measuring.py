@@ -84,6 +84,7 @@ def measured(found: Answers, *, draws: int = 1000, seed: int = 0) -> dict[str, A
     result |= measure(found.said, found.truth)
     if draws:
         result["intervals"] = intervals(measure, found.said, found.truth, groups=found.groups, n=draws, seed=seed)
+        result["bootstrap"] = {"draws": draws, "seed": seed, "over": "patients"}
     if found.task == "classify":
         result["confusion"] = confusion(found.said, found.truth)
     return result
@@ -110,19 +111,19 @@ def score_ranges(head: Head, bags: Sequence[LabelledBag]) -> dict[str, list[floa
     return {name: np.percentile(np.concatenate(p), RANGE_PERCENT).tolist() for name, p in parts.items()}
 
 
-def tile_measures(head: Head, bags: Sequence[LabelledBag], *, row: int = 1) -> dict[str, dict[str, float | int]]:
+def tile_measures(head: Head, bags: Sequence[LabelledBag]) -> dict[str, dict[str, float | int]]:
     """Return for every map how well it tells tiles inside the true outlines from those outside.
 
-    Of maps per class, `row` is measured; of maps per filter, the mean of all. "mean": mean AUROC over the slides that
-    hold both kinds of tiles, "slides": how many, "pooled": AUROC over all tiles of all slides with truth. Empty where
-    no slide has truth, or none holds both kinds.
+    Of maps per class, that of class 1 of two is measured, else that of the slide's class; of maps per filter, their
+    mean. "mean": mean AUROC over the slides that hold both kinds of tiles, "slides": how many, "pooled": AUROC over all
+    tiles of all slides with truth. Empty where no slide has truth, or none holds both kinds.
     """
     single: dict[str, list[float]] = defaultdict(list)
     every: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     for bag in bags:
         if bag.truth is None:
             continue
-        for name, scores in _one_row(head, bag, row):
+        for name, scores in _one_row(head, bag):
             every[name].append((scores, bag.truth))
             if bag.truth.any() and not bag.truth.all():
                 single[name].append(auroc(scores, bag.truth))
@@ -168,8 +169,9 @@ def _forward(head: Head, bag: LabelledBag) -> torch.Tensor:
     return logits
 
 
-def _one_row(head: Head, bag: LabelledBag, row: int) -> Iterator[tuple[str, np.ndarray]]:
+def _one_row(head: Head, bag: LabelledBag) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each map's name and (N,) scores."""
+    row = 1 if head.n_classes == 2 else bag.label
     for name, values in maps(head, bag).items():
         per_class = len(values) <= max(head.n_classes, 1)
         yield name, values[min(row, len(values) - 1)] if per_class else values.mean(0)

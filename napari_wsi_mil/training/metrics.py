@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -107,20 +107,21 @@ def confusion(probabilities: Floats, labels: npt.NDArray[np.int64]) -> list[list
 
 
 def regression(predicted: Floats, truth: Floats) -> dict[str, float]:
-    """Measure (n,) or (n, 1) predicted values against (n,) true ones.
+    """Measure (n,) or (n, 1) predicted values against (n,) true ones; correlations with a constant are NaN.
 
-    Raises BadRequest for fewer than three slides or where all values on one side are the same: nothing correlates then.
+    Raises BadRequest for fewer than three slides or where all true values are the same: nothing correlates then.
     """
     predicted = np.asarray(predicted, np.float64).reshape(-1)
     truth = np.asarray(truth, np.float64)
-    if len(truth) < 3 or np.ptp(predicted) == 0 or np.ptp(truth) == 0:
+    if len(truth) < 3 or np.ptp(truth) == 0:
         message = (
             f"correlation needs three slides or more whose values differ, got {len(truth)}; measure on more slides"
         )
         raise BadRequest(message)
+    flat = np.ptp(predicted) == 0
     return {
-        "spearman": float(spearmanr(predicted, truth).statistic),
-        "pearson": float(np.corrcoef(predicted, truth)[0, 1]),
+        "spearman": float("nan") if flat else float(spearmanr(predicted, truth).statistic),
+        "pearson": float("nan") if flat else float(np.corrcoef(predicted, truth)[0, 1]),
         "mae": float(mean_absolute_error(truth, predicted)),
         "r2": float(r2_score(truth, predicted)),
     }
@@ -144,8 +145,8 @@ def softmax(logits: Floats) -> Floats:
 
 def intervals(
     measure: Measure, answers: Floats, truth: np.ndarray, *, groups: Sequence[str], n: int = 1000, seed: int = 0
-) -> dict[str, Any]:
-    """Return the 95 % interval of every measure by bootstrap: {name: [low, high]} and how it was done.
+) -> dict[str, list[float]]:
+    """Return the 95 % interval [low, high] of every measure by bootstrap.
 
     Draws as many patients as there are, with replacement and all their slides, `n` times. Draws in which the measures
     are not defined, for a class is missing, are drawn again, up to ten times `n` in all; raises BadRequest if that does
@@ -172,5 +173,4 @@ def intervals(
         )
         raise BadRequest(message)
     tail = 100 * (1 - CONFIDENCE) / 2
-    ends = {name: np.percentile([one[name] for one in found], [tail, 100 - tail]).tolist() for name in found[0]}
-    return {"draws": n, "patients": len(rows), "seed": seed, **ends}
+    return {name: np.percentile([one[name] for one in found], [tail, 100 - tail]).tolist() for name in found[0]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
@@ -15,22 +15,37 @@ from napari_wsi_mil.errors import BadRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_wsi_mil.training.bags import LabelledBag
     from napari_wsi_mil.training.recipe import Task
 
-    Bags = list[LabelledBag]
+
+class Labelled(Protocol):
+    """A slide as a split sees it: a bag, or a row of a table before its features are there."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def label(self) -> int: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+
+
+AnyBag = TypeVar("AnyBag", bound=Labelled)
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(Generic[AnyBag]):
     """Slides by what they are for; no patient is in two of them."""
 
-    learn: Bags
-    """Training slides, those for early stopping among them unless the table names these."""
-    test: Bags
+    learn: list[AnyBag]
+    """Training slides, those for early stopping among them."""
+    test: list[AnyBag]
 
 
-def check_targets(bags: Sequence[LabelledBag], task: Task) -> None:
+def check_targets(bags: Sequence[Labelled], task: Task) -> None:
     """Raise BadRequest unless there is something to learn: two classes of two patients, or four patients of values."""
     if task == "regress":
         wrong = [bag.name for bag in bags if not np.isfinite(bag.value)]
@@ -53,7 +68,9 @@ def check_targets(bags: Sequence[LabelledBag], task: Task) -> None:
             raise BadRequest(message)
 
 
-def hold_out(bags: Sequence[LabelledBag], share: float, *, seed: int, task: Task = "classify") -> tuple[Bags, Bags]:
+def hold_out(
+    bags: Sequence[AnyBag], share: float, *, seed: int, task: Task = "classify"
+) -> tuple[list[AnyBag], list[AnyBag]]:
     """Split into (kept, held out) with about `share` of the patients held out, classes in proportion on both sides.
 
     Slides that the table calls "val" are the held-out ones where there are any. Raises BadRequest where a class
@@ -79,7 +96,7 @@ def hold_out(bags: Sequence[LabelledBag], share: float, *, seed: int, task: Task
     raise BadRequest(message)
 
 
-def k_folds(bags: Sequence[LabelledBag], k: int, *, seed: int, task: Task = "classify") -> list[Parts]:
+def k_folds(bags: Sequence[AnyBag], k: int, *, seed: int, task: Task = "classify") -> list[Parts[AnyBag]]:
     """Return `k` parts; every slide is tested once, by a head that saw no slide of its patient.
 
     Raises BadRequest unless `k` is 2 or more and every class (or the whole set, for values) has `k` patients.
@@ -93,7 +110,7 @@ def k_folds(bags: Sequence[LabelledBag], k: int, *, seed: int, task: Task = "cla
     return [Parts(learn, test) for learn, test in _folds(bags, k, seed=seed, task=task)]
 
 
-def set_aside(bags: Sequence[LabelledBag], share: float, *, seed: int, task: Task = "classify") -> Parts:
+def set_aside(bags: Sequence[AnyBag], share: float, *, seed: int, task: Task = "classify") -> Parts[AnyBag]:
     """Return the slides the table calls "test" as the test part, else about `share` of the patients."""
     named = [bag for bag in bags if bag.split == "test"]
     if named:
@@ -104,7 +121,7 @@ def set_aside(bags: Sequence[LabelledBag], share: float, *, seed: int, task: Tas
     return Parts(learn + [bag for bag in bags if bag.split == "val"], test)
 
 
-def _folds(bags: Sequence[LabelledBag], k: int, *, seed: int, task: Task) -> Iterator[tuple[Bags, Bags]]:
+def _folds(bags: Sequence[AnyBag], k: int, *, seed: int, task: Task) -> Iterator[tuple[list[AnyBag], list[AnyBag]]]:
     groups = [bag.group for bag in bags]
     labels = [bag.label if task == "classify" else 0 for bag in bags]
     kind = StratifiedGroupKFold if task == "classify" else GroupKFold
@@ -117,20 +134,20 @@ def _folds(bags: Sequence[LabelledBag], k: int, *, seed: int, task: Task) -> Ite
         yield [bags[i] for i in learn], [bags[i] for i in test]
 
 
-def _most_folds(bags: Sequence[LabelledBag], task: Task) -> int:
+def _most_folds(bags: Sequence[Labelled], task: Task) -> int:
     if task == "regress":
         return len({bag.group for bag in bags})
     return min(len(patients) for patients in _patients_by_class(bags).values())
 
 
-def _patients_by_class(bags: Sequence[LabelledBag]) -> dict[int, set[str]]:
+def _patients_by_class(bags: Sequence[Labelled]) -> dict[int, set[str]]:
     found: dict[int, set[str]] = defaultdict(set)
     for bag in bags:
         found[bag.label].add(bag.group)
     return dict(found)
 
 
-def _check_apart(first: Sequence[LabelledBag], second: Sequence[LabelledBag]) -> None:
+def _check_apart(first: Sequence[Labelled], second: Sequence[Labelled]) -> None:
     both = sorted({bag.group for bag in first} & {bag.group for bag in second})
     if both:
         message = (

@@ -75,6 +75,8 @@ def embed(
                 tick(done, total)
         finally:
             reading.close()
+            if kept is not None:
+                kept.flush()
     return FeatureBag(out, grid, encoder)
 
 

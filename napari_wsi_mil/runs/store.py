@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from napari_wsi_mil.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     import numpy.typing as npt
 
@@ -68,6 +70,9 @@ class FeatureStore:
         self.folder = root / "features" / grid.slide_fingerprint / f"{grid.lattice_id[:16]}-{encoder.sha256[:16]}"
         self._n_features = n_features
         self._group: Any = None
+        # Its thread starts with the first batch and ends with the store.
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wsi-store")
+        self._writing: Future[None] | None = None
 
     def load(self, grid: TileGrid) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Return (N, D) float32 rows of `grid`, NaN where not stored, and (N,) bool which are stored.
@@ -117,21 +122,32 @@ class FeatureStore:
         return np.where(whole[:, None], cells, MISSING), rows
 
     def append(self, grid: TileGrid, rows: npt.NDArray[np.intp], features: npt.NDArray[np.float32]) -> None:
-        """Add (M, D) features of the tiles `rows` (M,) of `grid`.
+        """Add (M, D) features of the tiles `rows` (M,) of `grid` while the caller goes on.
 
-        Raises StoreError if the disk refuses; what was added before stays.
+        Waits for what was added before: a killed process loses one batch at most. Raises StoreError if the disk
+        refused that; all before it stays. Call `flush` at the end.
         """
+        self.flush()
+        self._writing = self._writer.submit(self._append, places_of(grid)[rows], features)
+
+    def flush(self) -> None:
+        """Wait until everything is on disk; raises StoreError if the disk refused."""
+        writing, self._writing = self._writing, None
         try:
-            if self._group is None:
-                self._group = self._new_part()
-            self._group["features"].append(features)
-            self._group["cells"].append(places_of(grid)[rows])
+            if writing is not None:
+                writing.result()
         except FAILURES as error:
             message = (
                 f"{self.folder}: features could not be stored ({_why(error)}); what was stored before stays, free some "
                 "space or choose another folder and run again."
             )
             raise StoreError(message) from error
+
+    def _append(self, places: npt.NDArray[np.int32], features: npt.NDArray[np.float32]) -> None:
+        if self._group is None:
+            self._group = self._new_part()
+        self._group["features"].append(features)
+        self._group["cells"].append(places)
 
     def _new_part(self) -> Any:
         path = self.folder / f"{uuid.uuid4().hex}.zarr"

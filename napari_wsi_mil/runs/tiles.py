@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_wsi_mil.errors import SlideError, SlideReadError
+from napari_wsi_mil.slide.blocks import cores
 from napari_wsi_mil.slide.scale import level_for_downsample
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ BLOCK_OUT_PX = 512
 """Side, in tile pixels, of the square of tiles read at once: one read of 4 x 4 tiles costs less than 16 reads."""
 BLOCK_IN_PX = 4096
 """The same in pixels of the level read from, which bounds memory where only a much finer level exists."""
-READERS = 2
-AHEAD = 6
+READERS = max(2, min(cores() // 2, 8))
+AHEAD = 3 * READERS
 """Squares read or being read before they are needed."""
 
 
@@ -50,18 +51,25 @@ def blocks(slide: Slide, grid: TileGrid, rows: Rows) -> list[Rows]:
     side = min(BLOCK_OUT_PX, int(BLOCK_IN_PX * max(level.downsample_yx) / grid.downsample))
     across = max(side // grid.stride_px, 1) if grid.stride_px <= grid.tile_px else 1
     square = grid.cells[rows] // across
-    key = square[:, 0].astype(np.int64) * (int(square[:, 1].max(initial=0)) + 1) + square[:, 1]
-    order = np.argsort(key, kind="stable")
-    cuts = np.flatnonzero(np.diff(key[order])) + 1
+    # Corners laid by other programs may lie between the pixels of their neighbours: such tiles are read apart.
+    between = (
+        np.rint(grid.yx0[rows] % grid.downsample * 16) if grid.corners_yx0 is not None else np.zeros((len(rows), 2))
+    )
+    keys = np.concatenate([between[:, ::-1], square[:, ::-1]], 1)
+    order = np.lexsort(keys.T)
+    cuts = np.flatnonzero((np.diff(keys[order], axis=0) != 0).any(1)) + 1
     return [group for group in np.split(rows[order], cuts) if len(group)]
 
 
 def read_block(slide: Slide, grid: TileGrid, rows: Rows) -> Batch:
     """Read neighbouring tiles in one piece and cut it; raises SlideReadError naming the tile that cannot be read."""
-    cells = grid.cells[rows]
-    first = cells.min(0)
-    corner = first * np.asarray(grid.stride_yx0)
-    offsets = (cells - first) * grid.stride_px
+    if grid.corners_yx0 is None:
+        cells = grid.cells[rows]
+        corner = cells.min(0) * np.asarray(grid.stride_yx0)
+        offsets = (cells - cells.min(0)) * grid.stride_px
+    else:
+        corner = grid.yx0[rows].min(0)
+        offsets = np.rint((grid.yx0[rows] - corner) / grid.downsample).astype(int)
     size = offsets.max(0) + grid.tile_px
     mpp = grid.downsample * slide.require_mpp()
     try:

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 
 from napari_wsi_mil.errors import ContractMismatch, ModelError, SlideReadError, StoreError
-from napari_wsi_mil.models.card import save_card
 from napari_wsi_mil.runs.embed import Forward, embed
 from napari_wsi_mil.runs.store import CACHE_VARIABLE, cache_folder
-from napari_wsi_mil.slide import Box, open_slide
+from napari_wsi_mil.slide import Box
 from napari_wsi_mil.ticks import Cancelled
 from napari_wsi_mil.tiles import cover
 
@@ -259,41 +256,3 @@ def test_memory_errors_of_other_kinds_are_not_hidden(job, mean_colour):
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         job(model=Odd())
     assert torch.is_grad_enabled()
-
-
-KILLED_RUN = """
-import sys, time
-import numpy as np, torch
-from napari_wsi_mil.models.card import load_card
-from napari_wsi_mil.runs.embed import embed
-from napari_wsi_mil.slide import open_slide
-from napari_wsi_mil.tiles import cover
-
-class Slow(torch.nn.Module):
-    def forward(self, x):
-        time.sleep(0.02)
-        return torch.cat([x.mean((2, 3)), torch.ones(len(x), 1)], 1)
-
-slide = open_slide(sys.argv[1])
-tick = lambda done, total: print(done, flush=True)
-embed(slide, cover(slide, mpp=1.0, tile_px=20), load_card(sys.argv[2]), model=Slow(), device="cpu", batch=8, tick=tick)
-"""
-
-
-@pytest.mark.slow
-def test_a_process_killed_from_outside_loses_one_batch_at_most(tiny_svs, encoder_card, mean_colour, tmp_path):
-    card = save_card(encoder_card, tmp_path)
-    command = [sys.executable, "-c", KILLED_RUN, str(tiny_svs), str(card)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if int(line) >= 200:
-                break
-        process.kill()
-    model = mean_colour()
-    with open_slide(tiny_svs) as slide:
-        grid = cover(slide, mpp=1.0, tile_px=20)
-        bag = embed(slide, grid, encoder_card, model=model, device="cpu")
-        fresh = embed(slide, grid, encoder_card, model=mean_colour(), device="cpu", store=None)
-    # Killed after the line was read: whatever it had stored by then, at least 200 tiles, is not computed again.
-    assert model.seen <= len(grid) - 200
-    assert np.abs(bag.features - fresh.features).max() < 1e-6

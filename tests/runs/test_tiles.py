@@ -6,7 +6,7 @@ import pytest
 from napari_wsi_mil.errors import SlideReadError
 from napari_wsi_mil.runs.tiles import blocks, read_block, read_tiles
 from napari_wsi_mil.slide import Box
-from napari_wsi_mil.tiles import cover
+from napari_wsi_mil.tiles import TileGrid, cover
 
 
 def all_rows(grid):
@@ -73,3 +73,20 @@ def test_a_broken_place_ends_the_reading_with_the_tile_that_holds_it(coloured):
     grid = cover(slide, mpp=1.0, tile_px=20)
     with pytest.raises(SlideReadError, match=r"^aaaa.arr: the tile at level-0 pixel \(y 240, x 0\) could not be read"):
         list(read_tiles(slide, grid, all_rows(grid), batch=8))
+
+
+def test_tiles_laid_by_other_programs_are_read_where_they_lie(array_slide):
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 255, (301, 417, 3), dtype=np.uint8)
+    slide = array_slide([pixels, pixels[::2, ::2]], mpp=0.5)
+    corners = rng.integers(0, (280, 400), (60, 2)).astype(float)
+    corners[:20] += 0.5
+    cells = np.rint(corners / 32).astype(np.int32)
+    grid = TileGrid(1.0, 16, 16, 2.0, cells, slide.shape0_yx, slide.fingerprint, corners)
+    seen = np.zeros(60, int)
+    for rows, tiles in read_tiles(slide, grid, all_rows(grid), batch=7):
+        seen[rows] += 1
+        for row, got in zip(rows, tiles, strict=True):
+            alone = slide.read_rgb(tuple(corners[row]), (16, 16), mpp=1.0)
+            assert np.array_equal(got, alone), row
+    assert (seen == 1).all()

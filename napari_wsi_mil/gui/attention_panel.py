@@ -5,28 +5,36 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_wsi_mil.errors import WsiMilError
-from napari_wsi_mil.gui.heat_controls import fading_colours
 from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.model_choice import DeviceNote, ModelChoice
-from napari_wsi_mil.gui.parts import column, heading, look_of, row
-from napari_wsi_mil.gui.regions import polygons, regions_of, tissue_of
+from napari_wsi_mil.gui.parts import column, heading, look_of, row, wrapped
+from napari_wsi_mil.gui.region_choice import RegionChoice
+from napari_wsi_mil.gui.regions import polygons, tissue_of
 from napari_wsi_mil.gui.result_box import ResultBox
+from napari_wsi_mil.gui.result_layers import add_result, is_result, kept
+from napari_wsi_mil.gui.results_box import ResultsBox
 from napari_wsi_mil.gui.run_box import RunBox
 from napari_wsi_mil.gui.slide_choice import NoSlide, SlideBoundPanel, SlideChoice
-from napari_wsi_mil.layers import attention_layer, tissue_layer
+from napari_wsi_mil.gui.slides import images_of, open_slides
+from napari_wsi_mil.gui.what_if_box import ask_what_if
+from napari_wsi_mil.layers import tissue_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.components import ViewerModel
-    from napari.layers import Shapes
+    from napari.layers import Image
     from shapely import Polygon
 
     from napari_wsi_mil.gui.job import Say
+    from napari_wsi_mil.models.card import ModelCard
     from napari_wsi_mil.results import Attention
+    from napari_wsi_mil.runs.attend import Found
+    from napari_wsi_mil.runs.what_if import WhatIf
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
     from napari_wsi_mil.tiles import TissueMask
@@ -36,15 +44,23 @@ NOTICE = "Research use only. Not a diagnosis."
 
 
 def run_attend(
-    slide: Slide, *, model: str, outlines: list[Polygon] | None, region: list[Polygon] | None, tick: Tick, say: Say
-) -> Attention:
-    """Run the model in the job's thread; `outlines` are edited tissue, None finds it."""
+    slide: Slide,
+    models: Sequence[ModelCard],
+    *,
+    outlines: list[Polygon] | None,
+    region: list[Polygon] | None,
+    device: Any,
+    found: Callable[[Found], None],
+    tick: Tick,
+    say: Say,
+) -> None:
+    """Run the models in the job's thread; `outlines` are edited tissue, None finds it."""
     say("Loading the model")
-    from napari_wsi_mil.runs.attend import attend
+    from napari_wsi_mil.runs.attend import attend_each
     from napari_wsi_mil.tiles import TissueMask
 
     mask = None if outlines is None else TissueMask.from_polygons(outlines, slide.shape0_yx)
-    return attend(slide, model=model, mask=mask, region=region, tick=tick, say=say)
+    attend_each(slide, models, mask=mask, region=region, device=device, found=found, tick=tick, say=say)
 
 
 def find_tissue(slide: Slide, tick: Tick, say: Say) -> TissueMask:
@@ -56,20 +72,27 @@ def find_tissue(slide: Slide, tick: Tick, say: Say) -> TissueMask:
 
 
 class AttentionPanel(SlideBoundPanel):
-    """`attend` stands in for the model in tests; it takes what `run_attend` takes."""
+    """`attend` and `ask` stand in for the model in tests; they take what `run_attend` and `ask_what_if` take."""
 
-    def __init__(self, napari_viewer: ViewerModel, *, attend: Callable[..., Attention] = run_attend) -> None:
+    def __init__(
+        self,
+        napari_viewer: ViewerModel,
+        *,
+        attend: Callable[..., None] = run_attend,
+        ask: Callable[..., WhatIf] = ask_what_if,
+    ) -> None:
         super().__init__(napari_viewer)
         self._attend = attend
+        self._ran_on: Slide | None = None
+        self._first, self._adding = True, False
         self.choice, self.empty = SlideChoice(napari_viewer), NoSlide(napari_viewer)
         self.models, self.device = ModelChoice(), DeviceNote()
-        self.region = QComboBox()
-        self.region.setAccessibleName("Where to look")
-        self.region.setToolTip("Whole slide, or inside the shapes of a layer (the selected ones, if any are).")
+        self.region = RegionChoice(napari_viewer, name="Where to look", first=WHOLE_SLIDE)
         self.tissue = QPushButton("Find tissue")
         self.run = RunBox(napari_viewer, verb="Run", unit="tiles")
         self.outline = RunBox(napari_viewer, verb="Find tissue", unit="steps")
-        self.result = ResultBox(napari_viewer)
+        self.results = ResultsBox(napari_viewer)
+        self.result = ResultBox(napari_viewer, ask=ask)
         self._build()
         self._connect()
         host(napari_viewer)
@@ -82,13 +105,13 @@ class AttentionPanel(SlideBoundPanel):
         where, line = row()
         line.addWidget(self.region, 1)
         line.addWidget(self.tissue)
-        self.tissue_note = QLabel()
-        self.tissue_note.setProperty("muted", True)
+        self.tissue_note = wrapped(muted=True)
         notice = QLabel(NOTICE)
         notice.setProperty("warned", True)
+        self.run.second.setVisible(True)
         for part in (
             self.choice, heading("Model"), self.models, heading("Where to look"), where, self.tissue_note,
-            self.outline.notice, self.run, self.device, notice, self.result,
+            self.outline.notice, self.run, self.device, notice, self.results, self.result,
         ):  # fmt: skip
             layout.addWidget(part)
         self.body.addWidget(self.empty)
@@ -98,11 +121,18 @@ class AttentionPanel(SlideBoundPanel):
     def _connect(self) -> None:
         self.choice.chosen.connect(self._show)
         self.models.problem.connect(self._problem)
+        self.models.combo.currentIndexChanged.connect(self._model_changed)
         self.run.pressed.connect(self._run)
-        self.run.succeeded.connect(self._finished)
+        self.run.second.clicked.connect(self._run_all)
+        self.run.found.connect(self._found)
+        self.run.ended.connect(self._ended)
         self.tissue.clicked.connect(self._find_tissue)
         self.outline.succeeded.connect(self._add_tissue)
         self.outline.ended.connect(self._layers_changed)
+        self.region.changed.connect(self._write_notes)
+        self.results.chosen.connect(self._chosen)
+        self.result.what_if.wanted.connect(self._add_rest)
+        self.result.what_if.answered.connect(lambda: QTimer.singleShot(0, partial(self.show_all, self.result.what_if)))
         layers = self.viewer.layers
         layers.events.inserted.connect(self._layers_changed)
         layers.events.removed.connect(self._layers_changed)
@@ -110,7 +140,6 @@ class AttentionPanel(SlideBoundPanel):
 
     # -- what is there ------------------------------------------------------------------------
     def _show(self, slide: Slide | None) -> None:
-        self.run.cancel()
         self.outline.cancel()
         self.empty.setVisible(slide is None)
         self._filled.setVisible(slide is not None)
@@ -118,14 +147,20 @@ class AttentionPanel(SlideBoundPanel):
         self._layers_changed()
 
     def _layers_changed(self, event: Any = None) -> None:
+        if self._ran_on is not None and self._ran_on not in open_slides(self.viewer):
+            self.run.cancel()
+        slide = self.slide
+        self.region.show_slide(slide)
+        self.result.what_if.region.show_slide(slide)
+        self.result.show_slide(slide)
+        self.results.show_slide(slide, self.result.layer)
+        if slide is not None:
+            self._write_notes()
+
+    def _write_notes(self) -> None:
         slide = self.slide
         if slide is None:
-            self.result.show_slide(None)
             return
-        kept = self.region.currentText()
-        self.region.clear()
-        self.region.addItems([WHOLE_SLIDE, *(layer.name for layer in regions_of(self.viewer, slide))])
-        self.region.setCurrentIndex(max(self.region.findText(kept), 0))
         tissue = tissue_of(self.viewer, slide)
         self.tissue.setEnabled(tissue is None and not self.outline.running)
         self.tissue.setToolTip(
@@ -133,19 +168,38 @@ class AttentionPanel(SlideBoundPanel):
             if tissue is None
             else f"The layer {tissue.name!r} holds the outlines. Remove it to find tissue anew."
         )
+        within = f"Looks inside {self.region.count}. " if self.region.layer is not None else ""
         self.tissue_note.setText(
-            "Tissue is found by the run itself." if tissue is None else f"Keeps to the outlines in {tissue.name!r}."
+            within
+            + ("Tissue is found by the run itself." if tissue is None else f"Keeps to the outlines in {tissue.name!r}.")
         )
-        self.result.show_slide(slide)
+
+    def _model_changed(self, _: int = 0) -> None:
+        alike = self._alike()
+        self.run.second.setText(f"Run all {len(alike)}")
+        self.run.second.setVisible(len(alike) > 1)
+        self.run.second.setToolTip(
+            "Encodes the tiles once and runs every model on these features: " + ", ".join(c.title for c in alike)
+        )
+
+    def _alike(self) -> list[ModelCard]:
+        """Return the heads that take the same features as the chosen one, which comes first."""
+        card = self.models.card
+        if card is None:
+            return []
+        same = (card.encoder, card.encoder_sha256, card.mpp, card.tile_px)
+        others = [c for c in self.models.cards if (c.encoder, c.encoder_sha256, c.mpp, c.tile_px) == same]
+        return [card, *(c for c in others if c is not card)]
 
     def _active_changed(self, event: Any) -> None:
-        if event.value is not None and event.value.metadata.get("wsi_role") == "attention":
+        # napari selects every layer that is added
+        if event.value is not None and is_result(event.value) and not self._adding:
             self.result.show_layer(event.value)
+            self.results.show_slide(self.slide, self.result.layer)
 
-    def _region_layer(self) -> Shapes | None:
-        found = [] if self.slide is None else regions_of(self.viewer, self.slide)
-        index = self.region.currentIndex() - 1
-        return found[index] if 0 <= index < len(found) else None
+    def _chosen(self, layer: Any) -> None:
+        self.result.show_layer(layer)
+        self.results.show_slide(self.slide, self.result.layer)
 
     # -- tissue -------------------------------------------------------------------------------
     def _find_tissue(self) -> None:
@@ -161,37 +215,65 @@ class AttentionPanel(SlideBoundPanel):
 
     # -- the run ------------------------------------------------------------------------------
     def _run(self) -> None:
-        slide, card, image = self.slide, self.models.card, self._image()
-        if slide is None or image is None:
-            return
+        card = self.models.card
         if card is None:
             self._problem("There is no model to run; install the package with its weights.")
+        else:
+            self._start([card])
+
+    def _run_all(self) -> None:
+        self._start(self._alike())
+
+    def _start(self, cards: list[ModelCard]) -> None:
+        slide, image = self.slide, self._image()
+        if slide is None or image is None or self.run.running:
             return
         try:
             slide.require_mpp()
+            inside = self.region.outlines()
         except WsiMilError as error:
             self._problem(str(error))
             return
-        tissue, region = tissue_of(self.viewer, slide), self._region_layer()
+        tissue = tissue_of(self.viewer, slide)
         outlines = None if tissue is None else polygons(self.viewer, image, tissue)
-        inside = None if region is None else polygons(self.viewer, image, region, selected=True)
-        if region is not None and not inside:
-            self._problem(f"The layer {region.name!r} holds no closed shape; draw a polygon, rectangle or ellipse.")
+        attend, device = self._attend, getattr(self.device, "choice", "auto")
+
+        def work(tick: Tick, say: Say, give: Callable[[Found], None]) -> None:
+            attend(slide, cards, outlines=outlines, region=inside, device=device, found=give, tick=tick, say=say)
+
+        self._ran_on, self._first, self._device = slide, True, device
+        self.run.start(work, about=slide.name if len(open_slides(self.viewer)) > 1 else "", gives=True)
+
+    def _found(self, found: Found) -> None:
+        slide = self._ran_on
+        if slide is None or slide.closed or not images_of(self.viewer, slide):
             return
-        attend = self._attend
+        layer = self._put(
+            slide, found.result, show=self._first, head=found.head, features=kept(found.bag), device=self._device
+        )
+        if self._first and slide is self.slide:
+            self.result.show_layer(layer)
+            self.reveal(self.results)
+        self._first = False
+        self.results.show_slide(self.slide, self.result.layer)
 
-        def work(tick: Tick, say: Say) -> Attention:
-            return attend(slide, model=card.name, outlines=outlines, region=inside, tick=tick, say=say)
+    def _put(self, slide: Slide, result: Attention, **more: Any) -> Image:
+        self._adding = True
+        try:
+            return add_result(self.viewer, slide, result, **more)
+        finally:
+            self._adding = False
 
-        self._ran_on = slide
-        self.run.start(work)
+    def _ended(self) -> None:
+        self._ran_on = None
 
-    def _finished(self, result: Attention) -> None:
-        data, settings, _ = attention_layer(result, slide=self._ran_on)
-        for layer in [la for la in self.viewer.layers if la.name == settings["name"] and _same(la, settings)]:
-            self.viewer.layers.remove(layer)
-        settings["colormap"] = fading_colours()
-        self.result.show_layer(self.viewer.add_image(data, **settings))
+    def _add_rest(self, answer: WhatIf) -> None:
+        source = self.result.layer
+        if source is None or self.slide is None:
+            return
+        layer = self._put(self.slide, answer.result, rest=True, head=source.metadata.get("wsi_head"))
+        self.result.show_layer(layer)
+        self.results.show_slide(self.slide, layer)
 
     def _problem(self, sentence: str) -> None:
         self.run.notice.say(sentence, kind="error", look=look_of(self.viewer))
@@ -205,11 +287,5 @@ class AttentionPanel(SlideBoundPanel):
             + f'QLabel[warned="true"] {{ color: {look.warning}; }}'
             + f"QPushButton#wsi_run {{ font-weight: 600; border: 1px solid {look.accent}; }}"
         )
-
-
-def _same(layer: Any, settings: dict[str, Any]) -> bool:
-    """Whether the layer shows an earlier result of the same model on the same slide."""
-    return (
-        layer.metadata.get("wsi_role") == "attention"
-        and layer.metadata.get("wsi_slide") is settings["metadata"]["wsi_slide"]
-    )
+        if hasattr(self, "result"):
+            self.result.draw()

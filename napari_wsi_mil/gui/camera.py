@@ -75,3 +75,26 @@ def placement(viewer: ViewerModel, layer: Layer) -> tuple[np.ndarray, np.ndarray
     """Return scale and shift of a layer along y and x in the viewer's world units."""
     unit = world_per_unit(viewer, layer.units[-1])
     return np.asarray(layer.scale[-2:]) * unit, np.asarray(layer.translate[-2:]) * unit
+
+
+def plane(viewer: ViewerModel, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (2, 2) matrix and (2,) shift from a layer's own (y, x) to world units: scale, rotation, shear, affine.
+
+    `layer_yx @ matrix + shift` is the point on the canvas.
+    """
+    lead = (0.0,) * (layer.ndim - 2)
+    places = [np.asarray(layer.data_to_world((*lead, *end)))[-2:] for end in ((0, 0), (1, 0), (0, 1))]
+    unit = world_per_unit(viewer, layer.units[-1])
+    return np.stack([places[1] - places[0], places[2] - places[0]]) * unit, places[0] * unit
+
+
+def world_to_yx0(viewer: ViewerModel, image: Layer, points: np.ndarray) -> np.ndarray:
+    """Return world points (..., 2) as level-0 pixels of the slide `image` shows."""
+    matrix, shift = plane(viewer, image)
+    return (points - shift) @ np.linalg.inv(matrix) + 0.5
+
+
+def layer_to_yx0(viewer: ViewerModel, image: Layer, layer: Layer, points: np.ndarray) -> np.ndarray:
+    """Return points (..., 2) in the coordinates of `layer` as level-0 pixels of the slide `image` shows."""
+    matrix, shift = plane(viewer, layer)
+    return world_to_yx0(viewer, image, points @ matrix + shift)

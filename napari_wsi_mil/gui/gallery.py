@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
 
-COUNT, COLUMNS, SIDE_PX, READ_PX = 8, 4, 62, 124
+COUNT, MORE, COLUMNS, SIDE_PX, READ_PX = 8, 24, 4, 62, 124
 
 
 class Thumb(NamedTuple):
@@ -29,22 +29,20 @@ class Thumb(NamedTuple):
 
     row: int
     """Index into the result's grid."""
-    score: float
     rgb: npt.NDArray[np.uint8]
 
 
 def read_thumbs(slide: Slide, result: Attention, rows: Sequence[int], tick: Tick, say: Say) -> list[Thumb]:
     """Return the pictures of grid tiles `rows`, (124, 124, 3) uint8 each."""
     say("reading tiles")
-    scores, grid = result.scores(), result.grid
+    grid = result.grid
     # um/px of now for the level-0 pixels of then: the slide's pixel size may have been corrected since
     mpp = slide.require_mpp() * grid.downsample * grid.tile_px / READ_PX
     thumbs = []
     for i, row in enumerate(rows):
         tick(i, len(rows))
         y, x = (float(v) for v in grid.yx0[row])
-        pixels = slide.read_rgb((y, x), (READ_PX, READ_PX), mpp=mpp)
-        thumbs.append(Thumb(int(row), float(scores[row]), pixels))
+        thumbs.append(Thumb(int(row), slide.read_rgb((y, x), (READ_PX, READ_PX), mpp=mpp)))
     return thumbs
 
 
@@ -57,32 +55,48 @@ class Gallery(QWidget):
         super().__init__()
         self.buttons: list[QToolButton] = []
         self.rows: list[int] = []
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setSpacing(4)
-        for i in range(COUNT):
-            button = QToolButton()
-            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-            button.setIconSize(QSize(SIDE_PX, SIDE_PX))
-            button.setStyleSheet("QToolButton { padding: 1px; } QToolButton::menu-indicator { image: none; }")
-            button.setCheckable(True)
-            button.setAutoExclusive(True)
-            button.clicked.connect(lambda _=False, i=i: self.picked.emit(self.rows[i]))
-            grid.addWidget(button, i // COLUMNS, i % COLUMNS)
-            self.buttons.append(button)
-        grid.setColumnStretch(COLUMNS, 1)
-        self.show_thumbs([])
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(4)
+        self._grid.setColumnStretch(COLUMNS, 1)
 
-    def show_thumbs(self, thumbs: Sequence[Thumb]) -> None:
-        """Show up to eight tiles, best first."""
+    def _add_button(self) -> None:
+        i, button = len(self.buttons), QToolButton()
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        button.setIconSize(QSize(SIDE_PX, SIDE_PX))
+        button.setStyleSheet("QToolButton { padding: 1px; } QToolButton::menu-indicator { image: none; }")
+        button.setCheckable(True)
+        button.clicked.connect(lambda _=False: self._clicked(i))
+        self._grid.addWidget(button, i // COLUMNS, i % COLUMNS)
+        self.buttons.append(button)
+
+    def _clicked(self, index: int) -> None:
+        self.select(self.rows[index])
+        self.picked.emit(self.rows[index])
+
+    def show_thumbs(self, thumbs: Sequence[Thumb], scores: npt.NDArray[np.float32] | None = None) -> None:
+        """Show tiles in this order; `scores` (N,) float32 are those of all tiles of the grid."""
         self.rows = [thumb.row for thumb in thumbs]
+        while len(self.buttons) < len(thumbs):
+            self._add_button()
         for i, button in enumerate(self.buttons):
             button.setVisible(i < len(thumbs))
-            button.setAutoExclusive(False)
             button.setChecked(False)
-            button.setAutoExclusive(True)
-            if i < len(thumbs):
-                thumb = thumbs[i]
-                button.setIcon(QIcon(to_pixmap(thumb.rgb)))
-                button.setText(f"{thumb.score:.2f}")
-                button.setToolTip(f"Rank {i + 1}, raw score {thumb.score:.4g}. Click to go there.")
+            if i < len(thumbs) and scores is not None:
+                score = float(scores[thumbs[i].row])
+                button.setIcon(QIcon(to_pixmap(thumbs[i].rgb)))
+                button.setText(short(score))
+                button.setToolTip(f"Tile {i + 1}, raw score {score:.4g}. Click to go there.")
+
+    def select(self, tile: int | None) -> None:
+        """Mark this tile, if it is one of those shown, and no other."""
+        for i, button in enumerate(self.buttons):
+            button.setChecked(i < len(self.rows) and self.rows[i] == tile)
+
+
+def short(score: float) -> str:
+    """Return a score in at most seven characters."""
+    size = abs(score)
+    return (
+        f"{score:.2f}" if size == 0 or 0.095 <= size < 1e4 else f"{score:.1e}".replace("e-0", "e-").replace("e+0", "e")
+    )

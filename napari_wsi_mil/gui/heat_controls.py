@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.utils import Colormap
 from napari.utils.colormaps import ensure_colormap
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QSlider, QWidget
 
 from napari_wsi_mil.gui.parts import row
 from napari_wsi_mil.layers import heat
+from napari_wsi_mil.results import MapChoice
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -50,6 +51,9 @@ def above(values: npt.NDArray[np.float32], share: float) -> npt.NDArray[np.float
 class HeatControls(QWidget):
     """Acts on one heatmap layer; `show_layer` binds it."""
 
+    changed = Signal()
+    """Another map, class or normalisation was chosen."""
+
     def __init__(self) -> None:
         super().__init__()
         self._layer: Image | None = None
@@ -74,6 +78,7 @@ class HeatControls(QWidget):
         self.normalise.activated.connect(self._redraw)
         self.threshold.valueChanged.connect(self._redraw)
         self.opacity.valueChanged.connect(self._set_opacity)
+        self.classes.activated.connect(lambda _: self.changed.emit())
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self)
@@ -105,6 +110,11 @@ class HeatControls(QWidget):
     def result(self) -> Attention | None:
         """The result behind the layer."""
         return None if self._layer is None else self._layer.metadata["wsi_result"]
+
+    @property
+    def map_choice(self) -> MapChoice:
+        """The scores shown."""
+        return MapChoice(row=self.class_index)
 
     @property
     def class_index(self) -> int | None:

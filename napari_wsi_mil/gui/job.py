@@ -16,7 +16,6 @@ from napari_wsi_mil.ticks import Cancelled
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_wsi_mil.ticks import Tick
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ class Say(Protocol):
         """Name the stage in a few words."""
 
 
-def _nothing(tick: Tick, say: Say) -> None:
+def _nothing(*_: object) -> None:
     """What a job that ran holds."""
 
 
@@ -51,6 +50,8 @@ class Job(QObject):
     progressed = Signal(int, int)
     """done, total; about ten times per second and once at the end."""
     said = Signal(str)
+    found = Signal(object)
+    """What a work that gives its results one by one found so far."""
     succeeded = Signal(object)
     failed = Signal(str)
     """One sentence for the user; `details` holds the rest."""
@@ -58,12 +59,13 @@ class Job(QObject):
     ended = Signal()
     _done = Signal()
 
-    def __init__(self, work: Callable[[Tick, Say], object]) -> None:
+    def __init__(self, work: Callable[..., object], *, gives: bool = False) -> None:
+        """`gives` calls `work(tick, say, give)`: each value it gives comes as `found`."""
         super().__init__()
         self.details = ""
         """Full report of an unexpected failure, else empty."""
         self.running = False
-        self._work = work
+        self._work, self._gives = work, gives
         self._stop = threading.Event()
         self._last_s = 0.0
         self._outcome: tuple[str, object] = ("cancelled", None)
@@ -108,11 +110,17 @@ class Job(QObject):
             raise Cancelled
         self.said.emit(stage)
 
+    def _give(self, value: object) -> None:
+        # From the job and not from a widget: that may be gone while its thread lives.
+        if self._stop.is_set():
+            raise Cancelled
+        self.found.emit(value)
+
     def _run(self) -> None:
         # Panels keep their last job: what it worked on, layers and slides, must not stay in memory with it.
         work, self._work = self._work, _nothing
         try:
-            self._outcome = ("succeeded", work(self._tick, self._say))
+            self._outcome = ("succeeded", work(self._tick, self._say, *((self._give,) if self._gives else ())))
         except Cancelled:
             self._outcome = ("cancelled", None)
         except WsiMilError as error:

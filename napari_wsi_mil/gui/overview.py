@@ -187,11 +187,15 @@ class Overview(QWidget):
             painter.drawText(place.adjusted(8, 8, -8, -8), int(words), self._message)
         else:
             painter.drawPixmap(place, self._picture, QRectF(self._picture.rect()))
+            self.paint_over(painter, place)
         if self.hasFocus():
             painter.setPen(QPen(line, 1, Qt.PenStyle.DotLine))
             painter.drawRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5))
         self._paint_view(painter, line)
         painter.end()
+
+    def paint_over(self, painter: QPainter, place: QRectF) -> None:
+        """Paint between the slide's pixels at `place` and the rectangle of the view; nothing here."""
 
     def _paint_view(self, painter: QPainter, line: QColor) -> None:
         rect = self.view_rect()

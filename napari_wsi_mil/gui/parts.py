@@ -68,6 +68,11 @@ def wrapped(text: str = "", *, muted: bool = False) -> QLabel:
     return label
 
 
+def thin(number: int) -> str:
+    """Return a whole number with thin spaces between thousands."""
+    return f"{number:,}".replace(",", "\u2009")
+
+
 def column(*, gap: int = GAP, margin: int = 0) -> tuple[QWidget, QVBoxLayout]:
     """Return a widget with an empty vertical layout."""
     widget = QWidget()
@@ -156,6 +161,16 @@ class Panel(QWidget):
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         return QSize(PANEL_WIDTH, 600)
+
+    def reveal(self, widget: QWidget) -> None:
+        """Scroll until `widget`, a part of the column, is at the top, or as far as that goes."""
+        body = self._scroll.widget()
+        top = widget.mapTo(body, widget.rect().topLeft()).y()
+        self._scroll.verticalScrollBar().setValue(max(top - MARGIN, 0))
+
+    def show_all(self, widget: QWidget) -> None:
+        """Scroll no farther than to show all of `widget`, a part of the column."""
+        self._scroll.ensureWidgetVisible(widget, 0, 0)
 
     def _theme_changed(self, event: object = None) -> None:
         self.apply_theme()

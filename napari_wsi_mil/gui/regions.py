@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Shapes
 
-from napari_wsi_mil.gui.camera import placement
+from napari_wsi_mil.gui.camera import layer_to_yx0
 from napari_wsi_mil.gui.slides import slide_of
 from napari_wsi_mil.layers import shapes_polygons
 
@@ -43,14 +43,13 @@ def regions_of(viewer: ViewerModel, slide: Slide) -> list[Shapes]:
 def polygons(viewer: ViewerModel, image: Layer, shapes: Shapes, *, selected: bool = False) -> list[Polygon]:
     """Return the closed shapes as (y, x) level-0 polygons; `selected` keeps only the selected ones, if any are.
 
-    `image` is a layer with the slide's own pixels. A layer's rotation and shear are not looked at.
+    `image` is a layer with the slide's own pixels. Each layer counts as it lies on the canvas, rotated and sheared too.
     """
     rows = list(range(len(shapes.data)))
     if selected and shapes.selected_data:
         rows = sorted(int(i) for i in shapes.selected_data)
-    scale, shift = placement(viewer, image)
-    own_scale, own_shift = placement(viewer, shapes)
-    outlines = [(np.asarray(shapes.data[i])[:, -2:] * own_scale + own_shift - shift) / scale + 0.5 for i in rows]
+    data = shapes.data
+    outlines = [layer_to_yx0(viewer, image, shapes, np.asarray(data[i])[:, -2:]) for i in rows]
     parts = shapes.features.get("part")
     return shapes_polygons(
         outlines,

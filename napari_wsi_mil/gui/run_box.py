@@ -9,21 +9,23 @@ from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_wsi_mil.gui.job import Job
 from napari_wsi_mil.gui.pace import Pace, clock
-from napari_wsi_mil.gui.parts import Notice, look_of, wrapped
+from napari_wsi_mil.gui.parts import Notice, look_of, row, thin, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.components import ViewerModel
 
-    from napari_wsi_mil.gui.job import Say
-    from napari_wsi_mil.ticks import Tick
-
 
 class RunBox(QWidget):
-    """One job at a time. `pressed` asks the panel for work; `succeeded` brings the result; errors are shown here."""
+    """One job at a time. `pressed` asks the panel for work; `succeeded` brings the result; errors are shown here.
+
+    `second` is a smaller button beside the first, off while a job is under way, whose meaning the panel knows.
+    """
 
     pressed = Signal()
+    found = Signal(object)
+    """What a work that gives its results one by one found so far."""
     succeeded = Signal(object)
     ended = Signal()
 
@@ -31,13 +33,16 @@ class RunBox(QWidget):
         super().__init__()
         self._viewer, self._verb, self._unit = viewer, verb, unit
         self._job: Job | None = None
-        self._stage, self._pace = "", Pace()
+        self._stage, self._pace, self._about = "", Pace(), ""
         self.button, self.bar, self.status, self.notice = (
             QPushButton(verb),
             QProgressBar(),
             wrapped(muted=True),
             Notice(),
         )
+        self.second = QPushButton()
+        self.second.setMinimumHeight(32)
+        self.second.hide()
         self.button.setMinimumHeight(32)
         self.button.setObjectName("wsi_run")
         self.bar.setTextVisible(False)
@@ -45,7 +50,10 @@ class RunBox(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        for part in (self.button, self.bar, self.status, self.notice):
+        buttons, line = row()
+        line.addWidget(self.button, 1)
+        line.addWidget(self.second)
+        for part in (buttons, self.bar, self.status, self.notice):
             layout.addWidget(part)
         self.button.clicked.connect(self._clicked)
         self._idle()
@@ -55,20 +63,23 @@ class RunBox(QWidget):
         """Whether a job is under way."""
         return self._job is not None
 
-    def start(self, work: Callable[[Tick, Say], object]) -> None:
-        """Run `work` in a job; ignored while one is under way."""
+    def start(self, work: Callable[..., object], *, about: str = "", gives: bool = False) -> None:
+        """Run `work` in a job, see there; ignored while one is under way. `about` stands before each stage."""
         if self._job is not None:
             return
+        self._about = f"{about}: " if about else ""
+        self.second.setEnabled(False)
         self.notice.clear()
         self._stage = "Starting"
         self._pace.restart()
         self.button.setText("Cancel")
         self.button.setToolTip("Stop the run. Tiles encoded so far are kept for the next one.")
         self.bar.setRange(0, 0)
-        self.status.setText("Starting …")
+        self.status.setText(f"{self._about}Starting …")
         self.bar.show()
         self.status.show()
-        job = self._job = Job(work)
+        job = self._job = Job(work, gives=gives)
+        job.found.connect(self.found)
         job.progressed.connect(self._progressed)
         job.said.connect(self._said)
         job.succeeded.connect(self.succeeded)
@@ -94,7 +105,7 @@ class RunBox(QWidget):
         self._stage = str(stage)
         self._pace.restart()
         self.bar.setRange(0, 0)
-        self.status.setText(f"{self._stage} …")
+        self.status.setText(f"{self._about}{self._stage} …")
 
     def _progressed(self, done: int, total: int) -> None:
         self._pace.note(done, total)
@@ -103,7 +114,7 @@ class RunBox(QWidget):
         self.status.setText(self._status(done, total))
 
     def _status(self, done: int, total: int) -> str:
-        parts = [f"{self._stage} {done:,}/{total:,}".replace(",", "\u2009")]
+        parts = [f"{self._about}{self._stage} {thin(done)}/{thin(total)}"]
         speed, left = self._pace.per_second, self._pace.left_s
         if speed is not None and left is not None and total > 1:
             parts += [f"{speed:.0f} {self._unit}/s", f"{clock(left)} left"]
@@ -128,6 +139,7 @@ class RunBox(QWidget):
     def _idle(self) -> None:
         self.button.setText(self._verb)
         self.button.setEnabled(True)
+        self.second.setEnabled(True)
         self.button.setToolTip("")
         self.bar.hide()
         self.status.hide()

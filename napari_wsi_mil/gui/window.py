@@ -92,7 +92,7 @@ def run_and_wait(window: Window) -> None:
     wait_until(lambda: not attention.run.running, RUN_LIMIT_S)
     if attention.result.layer is None:
         raise ModelError(attention.run.notice.text or "The run did not end in time; run it from the panel.")
-    wait_until(lambda: bool(attention.result.gallery.rows), DRAW_LIMIT_S)
+    wait_until(lambda: bool(attention.result.tiles.gallery.rows), DRAW_LIMIT_S)
 
 
 def save_picture(viewer: napari.Viewer, path: str | os.PathLike[str]) -> None:

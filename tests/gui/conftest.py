@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import tempfile
@@ -128,3 +129,31 @@ def bench(viewer, qtbot, opened):
 def pyramid_file(tmp_path: Path):
     """Return a function that writes (pixels, mpp) as a pyramid under a name."""
     return lambda name, pixels, mpp: write_pyramid(tmp_path / name, pixels, mpp=mpp)
+
+
+@pytest.fixture(scope="session")
+def desk_module():
+    """Return desk.py; imported by path, as tests are no package."""
+    spec = importlib.util.spec_from_file_location("wsi_gui_desk", Path(__file__).with_name("desk.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def desk(bench, opened, desk_module, monkeypatch):
+    """Return an Attention panel with heads 'a' and 'b' of one encoder, beside the quarters slide."""
+    from napari_wsi_mil.gui.attention_panel import AttentionPanel
+    from napari_wsi_mil.models import registry
+
+    cards = (desk_module.card("a"), desk_module.card("b"))
+    monkeypatch.setattr(registry, "bundled_cards", lambda kind=None: cards)
+    monkeypatch.setattr("napari_wsi_mil.gui.model_choice._find_device", lambda: ("CPU, 2 threads", "no GPU found"))
+    model = desk_module.Model()
+    panel = AttentionPanel(bench.viewer, attend=model)
+    bench.viewer.window.add_dock_widget(panel, name="Attention", area="right")
+    bench.add(opened)
+    bench.qtbot.wait(50)
+    yield desk_module.Desk(bench, panel, model)
+    panel.run.cancel()
+    bench.qtbot.waitUntil(lambda: not panel.run.running, timeout=5000)

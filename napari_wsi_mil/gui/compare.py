@@ -1,0 +1,240 @@
+"""Maps of several results side by side: one frame, one scale, one set of colours."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from qtpy.QtCore import QRectF, Qt
+from qtpy.QtGui import QColor, QImage, QPainter
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QDialog,
+    QFrame,
+    QGridLayout,
+    QLabel,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_wsi_mil.gui.answer import answers_text
+from napari_wsi_mil.gui.camera import look_at, visible
+from napari_wsi_mil.gui.heat_controls import fading_colours
+from napari_wsi_mil.gui.job import Job
+from napari_wsi_mil.gui.overview import Overview, overview_pixels
+from napari_wsi_mil.gui.parts import column, heading, look_of, row, thin, wrapped
+from napari_wsi_mil.gui.slides import images_of
+from napari_wsi_mil.results import MapChoice
+from napari_wsi_mil.tiles.raster import normalised, score_raster
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+    from napari_wsi_mil.gui.job import Say
+    from napari_wsi_mil.results import Attention
+    from napari_wsi_mil.slide import Slide
+    from napari_wsi_mil.ticks import Tick
+
+CARD_PX, TEXTS_PX, MOST_COLUMNS, HEAT_OPACITY = 300, 60, 3, 0.75
+SCALES = {
+    "rank": ("Rank", "Each map coloured by the order of its tiles: scores of two models have no common unit."),
+    "percentile": ("Percentile 1–99", "Each map from its own 1st to its own 99th percentile."),
+}
+
+
+class Heat(NamedTuple):
+    """A map to paint: RGBA cells and the level-0 rectangle (y, x, h, w) they cover."""
+
+    rgba: npt.NDArray[np.uint8]
+    yx0: tuple[float, float, float, float]
+
+
+class Compared(NamedTuple):
+    """All a comparison shows."""
+
+    rgb: npt.NDArray[np.uint8]
+    heats: dict[str, list[Heat]]
+    """Per scale one for each result."""
+    rho: list[list[str]]
+    """Rank correlation of each two results in words."""
+
+
+def heat_of(result: Attention, choice: MapChoice, how: str) -> Heat:
+    """Return one map coloured from 0 to 1 of its scale."""
+    scores, (low, high) = normalised(result.map_scores(choice), how)  # type: ignore[arg-type]
+    raster = score_raster(result.grid, scores)
+    share = np.clip((raster.values - low) / max(high - low, 1e-12), 0, 1)
+    rgba = fading_colours().map(np.nan_to_num(share).ravel()).reshape(*share.shape, 4)
+    rgba[..., 3] = np.where(np.isnan(raster.values), 0, rgba[..., 3] * HEAT_OPACITY)
+    h, w = np.asarray(raster.values.shape) * raster.cell_yx0
+    return Heat((rgba * 255 + 0.5).astype(np.uint8), (*raster.corner_yx0, float(h), float(w)))
+
+
+def compare(images: list[Image], pairs: list[tuple[Attention, MapChoice]], tick: Tick, say: Say) -> Compared:
+    """Draw the overview and the maps, and compare each two of them; no model runs."""
+    rgb = overview_pixels(images, tick, say)
+    from napari_wsi_mil.runs.agree import agreement
+
+    heats = {how: [heat_of(result, choice, how) for result, choice in pairs] for how in SCALES}
+    rho = []
+    for i, (a, one) in enumerate(pairs):
+        tick(i, len(pairs))
+        found = [agreement(a, b, choices=(one, two)) for b, two in pairs[:i]]
+        rho.append(["–" if f.rho is None else f"{f.rho:.2f} on {thin(f.common)} tiles" for f in found])
+    return Compared(rgb, heats, rho)
+
+
+class HeatOverview(Overview):
+    """The slide small under one map; a click or drag moves the main view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heat: Heat | None = None
+        self.setMinimumSize(200, 150)
+        self.setMaximumHeight(360)
+
+    def paint_over(self, painter: QPainter, place: QRectF) -> None:
+        """Paint the map's cells over the slide's pixels."""
+        if self.heat is None:
+            return
+        h, w = self._shape0
+        y, x, high, wide = self.heat.yx0
+        sy, sx = place.height() / h, place.width() / w
+        rows, columns = self.heat.rgba.shape[:2]
+        image = QImage(self.heat.rgba.tobytes(), columns, rows, 4 * columns, QImage.Format.Format_RGBA8888)
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
+        # the last tiles reach over the slide's edge
+        painter.setClipRect(place)
+        painter.drawImage(QRectF(place.x() + x * sx, place.y() + y * sy, wide * sx, high * sy), image)
+        painter.restore()
+
+
+class Scale(QWidget):
+    """The colours of all maps from low to high."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedSize(120, 12)
+        self.setAccessibleName("Colours from low to high")
+
+    def paintEvent(self, event: object) -> None:  # noqa: N802 - Qt's name
+        painter = QPainter(self)
+        colours = fading_colours().map(np.linspace(0, 1, self.width()))
+        for i, (r, g, b, a) in enumerate(colours):
+            painter.fillRect(i, 0, 1, self.height(), QColor.fromRgbF(float(r), float(g), float(b), float(a)))
+        painter.end()
+
+
+class CompareWindow(QDialog):
+    """A window of its own beside the viewer; closed with the slide."""
+
+    def __init__(self, viewer: ViewerModel, slide: Slide, layers: list[Image], *, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._viewer, self._slide, self.layers = viewer, slide, layers
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+        self.setWindowTitle(f"Maps of {slide.name} side by side")
+        self.maps = [HeatOverview() for _ in layers]
+        self.scale, self.rho, self.note = QComboBox(), wrapped(), wrapped(muted=True)
+        for key, (text, tip) in SCALES.items():
+            self.scale.addItem(text, key)
+            self.scale.setItemData(self.scale.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.scale.setAccessibleName("Scale of the colours")
+        self._compared: Compared | None = None
+        self._build()
+        self.scale.currentIndexChanged.connect(self._draw)
+        camera = viewer.scene.camera.events
+        camera.center.connect(self._moved)
+        camera.zoom.connect(self._moved)
+        self._job = Job(partial(compare, images_of(viewer, slide), [_shown(layer) for layer in layers]))
+        self._job.succeeded.connect(self._show)
+        self._job.failed.connect(self.note.setText)
+        self._job.start()
+
+    def _build(self) -> None:
+        look = look_of(self._viewer)
+        self.setStyleSheet(f'QLabel[muted="true"] {{ color: {look.muted}; }}')
+        line, parts = row(gap=8)
+        for part in (QLabel("Colours by"), self.scale, QLabel("low"), Scale(), QLabel("high")):
+            parts.addWidget(part)
+        parts.addStretch(1)
+        cards, grid = QWidget(), QGridLayout()
+        cards.setLayout(grid)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(12)
+        columns = min(len(self.layers), MOST_COLUMNS)
+        for i, (layer, one) in enumerate(zip(self.layers, self.maps, strict=True)):
+            grid.addWidget(self._card(i, layer, one), i // columns, i % columns)
+        scroll = QScrollArea()
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setWidgetResizable(True)
+        scroll.setWidget(cards)
+        self.note.setText(SCALES["rank"][1])
+        layout = QVBoxLayout(self)
+        layout.setSpacing(8)
+        for part, stretch in ((line, 0), (self.note, 0), (scroll, 1), (heading("Rank correlation"), 0), (self.rho, 0)):
+            layout.addWidget(part, stretch)
+        screen = QApplication.primaryScreen().availableGeometry()
+        rows = -(-len(self.layers) // columns)
+        h, w = self._slide.shape0_yx
+        high = min(max(round(CARD_PX * h / w), 150), 330) + TEXTS_PX
+        size = (columns * (CARD_PX + 12) + 30, min(rows, 2) * high + 160)
+        self.resize(min(size[0], screen.width() - 60), min(size[1], screen.height() - 80))
+
+    def _card(self, index: int, layer: Image, one: HeatOverview) -> QWidget:
+        look, result = look_of(self._viewer), layer.metadata["wsi_result"]
+        card, parts = column(gap=4)
+        title = wrapped(f"{index + 1} · {_name(layer)}")
+        title.setStyleSheet("font-weight: 600;")
+        one.show_slide(self._slide.shape0_yx)
+        one.set_colours(ground=look.raised, line=look.accent, text=look.muted)
+        one.setAccessibleName(f"Map of {_name(layer)}")
+        one.setToolTip("Click or drag to move the view there; arrow keys move it by a quarter.")
+        one.moved.connect(self._fly)
+        answer = wrapped(answers_text(result))
+        answer.setToolTip(", ".join(result.class_names))
+        for part, stretch in ((title, 0), (one, 1), (answer, 0)):
+            parts.addWidget(part, stretch)
+        return card
+
+    def _show(self, compared: Compared) -> None:
+        self._compared = compared
+        for one in self.maps:
+            one.show_picture(compared.rgb)
+        lines = [f"{j + 1} and {i + 1}: {text}" for i, found in enumerate(compared.rho) for j, text in enumerate(found)]
+        self.rho.setText("   ·   ".join(lines))
+        self._draw()
+        self._moved()
+
+    def _draw(self, _: int = 0) -> None:
+        key = self.scale.currentData()
+        self.note.setText(SCALES[key][1])
+        if self._compared is not None:
+            for one, heat in zip(self.maps, self._compared.heats[key], strict=True):
+                one.heat = heat
+                one.update()
+
+    def _moved(self, event: object = None) -> None:
+        images = images_of(self._viewer, self._slide)
+        if images and self.isVisible():
+            for one in self.maps:
+                one.show_view(visible(self._viewer, images[0]))
+
+    def _fly(self, y: float, x: float) -> None:
+        images = images_of(self._viewer, self._slide)
+        if images:
+            look_at(self._viewer, images[0], (y, x))
+
+
+def _shown(layer: Image) -> tuple[Attention, MapChoice]:
+    return layer.metadata["wsi_result"], layer.metadata.get("wsi_choice") or MapChoice()
+
+
+def _name(layer: Image) -> str:
+    rest = " · rest" if layer.metadata.get("wsi_rest") else ""
+    return f"{layer.metadata['wsi_result'].title}{rest}"

@@ -1,0 +1,76 @@
+"""Attention layers of a slide: which there are, and putting a result among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_wsi_mil.errors import BadRequest
+from napari_wsi_mil.gui.heat_controls import fading_colours
+from napari_wsi_mil.gui.slides import layers_of
+from napari_wsi_mil.layers import attention_layer
+from napari_wsi_mil.results import Attention
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+    from napari_wsi_mil.models.card import ModelCard
+    from napari_wsi_mil.results import FeatureBag
+    from napari_wsi_mil.slide import Slide
+
+KEPT_BYTES = 256 * 2**20
+"""Features up to this size stay in memory with their result, so that a what-if need not read them again."""
+
+
+def is_result(layer: Layer) -> bool:
+    """Whether the layer shows a result of an attention run."""
+    return layer.metadata.get("wsi_role") == "attention" and isinstance(layer.metadata.get("wsi_result"), Attention)
+
+
+def results_of(viewer: ViewerModel, slide: Slide | None) -> list[Image]:
+    """Return the attention layers of a slide, bottom to top."""
+    return [] if slide is None else [layer for layer in layers_of(viewer, slide) if is_result(layer)]
+
+
+def add_result(
+    viewer: ViewerModel, slide: Slide, result: Attention, *, rest: bool = False, show: bool = True, **more: Any
+) -> Image:
+    """Add a result as a layer, in place of an earlier one of the same head; the others are hidden if it is shown.
+
+    `rest` marks the answer to a part of an earlier result's tiles. `more` goes to the layer's metadata under
+    'wsi_' names. The selected layer stays the selected one.
+    """
+    data, settings, _ = attention_layer(result, slide=slide)
+    settings["metadata"] |= {"wsi_rest": rest} | {f"wsi_{name}": value for name, value in more.items()}
+    settings["colormap"] = fading_colours()
+    settings["visible"] = show
+    if rest:
+        settings["name"] += " · rest"
+    active = viewer.layers.selection.active
+    for layer in results_of(viewer, slide):
+        if layer.metadata["wsi_result"].head == result.head and layer.metadata.get("wsi_rest", False) == rest:
+            viewer.layers.remove(layer)
+        elif show:
+            layer.visible = False
+    layer = viewer.add_image(data, **settings)
+    if active in viewer.layers:
+        viewer.layers.selection.active = active
+    return layer
+
+
+def kept(bag: FeatureBag) -> FeatureBag | None:
+    """Return the features if they may stay in memory."""
+    return bag if bag.features.nbytes <= KEPT_BYTES else None
+
+
+def check_same_slide(result: Attention, slide: Slide) -> None:
+    """Raise BadRequest unless a saved result belongs to this slide."""
+    if result.grid.slide_fingerprint != slide.fingerprint or result.grid.slide_shape_yx != slide.shape0_yx:
+        message = f"The result was made on {result.slide_path}, not on {slide.name}; open that slide first."
+        raise BadRequest(message)
+
+
+def head_of(layer: Image) -> ModelCard | None:
+    """Return the card of the head behind a layer, where it is known."""
+    head: ModelCard | None = layer.metadata.get("wsi_head")
+    return head

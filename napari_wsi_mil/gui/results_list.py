@@ -1,0 +1,116 @@
+"""The results there are for a slide: which is shown below, which heatmaps are on, and away with one."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_wsi_mil.gui.answer import answer_text
+from napari_wsi_mil.gui.parts import row, wrapped
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from qtpy.QtGui import QResizeEvent
+
+ANSWER_PX = 120
+EMPTY = "None yet: press Run, or open a saved one."
+
+
+class ShortButton(QPushButton):
+    """A button whose text ends in … where it is too narrow; the tooltip holds all of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.whole = text
+        self.setAccessibleName(text)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setStyleSheet("text-align: left; padding: 4px 6px;")
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        return QSize(60, super().sizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        room = self.width() - 16
+        self.setText(self.fontMetrics().elidedText(self.whole, Qt.TextElideMode.ElideRight, room))
+        super().resizeEvent(event)
+
+
+class ResultRow(QWidget):
+    """One result: check box for its heatmap, name and answer, cross."""
+
+    def __init__(self, layer: Image, *, current: bool) -> None:
+        super().__init__()
+        result = layer.metadata["wsi_result"]
+        what = result.title + (" · rest" if layer.metadata.get("wsi_rest") else "")
+        self.layer, self.eye = layer, QCheckBox()
+        self.name, self.answer, self.remove = ShortButton(what), QLabel(), QToolButton()
+        words = answer_text(result)
+        self.answer.setText(self.answer.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, ANSWER_PX))
+        self.answer.setToolTip(words)
+        self.eye.setChecked(layer.visible)
+        self.eye.setToolTip("Show its heatmap.")
+        self.eye.setAccessibleName(f"Show the heatmap of {what}")
+        self.name.setCheckable(True)
+        self.name.setChecked(current)
+        self.name.setToolTip(f"{what}\n{answer_text(result)}\nClick to see this result alone.")
+        self.remove.setText("×")
+        self.remove.setAutoRaise(True)
+        self.remove.setToolTip("Remove this result and its layer.")
+        self.remove.setAccessibleName(f"Remove {what}")
+        box, line = row(gap=4)
+        for part, stretch in ((self.eye, 0), (self.name, 1), (self.answer, 0), (self.remove, 0)):
+            line.addWidget(part, stretch)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(box)
+
+
+class ResultsList(QWidget):
+    """Emits `chosen` and `removed` with an attention layer."""
+
+    chosen = Signal(object)
+    removed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[ResultRow] = []
+        self.empty = wrapped(EMPTY, muted=True)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(2)
+        self._layout.addWidget(self.empty)
+
+    def show_layers(self, layers: list[Image], current: Image | None) -> None:
+        """List these attention layers; `current` is the one shown below."""
+        if [one.layer for one in self.rows] == layers:
+            for one in self.rows:
+                one.name.setChecked(one.layer is current)
+            return
+        for one in self.rows:
+            one.layer.events.visible.disconnect(self._visibility)
+            self._layout.removeWidget(one)
+            one.hide()
+            one.deleteLater()
+        self.rows = [self._row(layer, current) for layer in layers]
+        self.empty.setVisible(not layers)
+
+    def _row(self, layer: Image, current: Image | None) -> ResultRow:
+        one = ResultRow(layer, current=layer is current)
+        one.eye.clicked.connect(partial(setattr, layer, "visible"))
+        one.name.clicked.connect(lambda: self._choose(layer))
+        one.remove.clicked.connect(lambda: self.removed.emit(layer))
+        layer.events.visible.connect(self._visibility)
+        self._layout.addWidget(one)
+        return one
+
+    def _visibility(self, event: object = None) -> None:
+        for one in self.rows:
+            one.eye.setChecked(one.layer.visible)
+
+    def _choose(self, layer: Image) -> None:
+        for one in self.rows:
+            one.name.setChecked(one.layer is layer)
+        self.chosen.emit(layer)

@@ -111,6 +111,39 @@ def attend(
     tell(attend_slide(slide, wish), out)
 
 
+@app.command(epilog="Example: napari-wsi-mil evaluate --model er/abmil-label.json --slides other.csv --out er-other/")
+def evaluate(
+    *,
+    model: Annotated[str, typer.Option(metavar="CARD", help="Name of a head or path of its card.")],
+    slides: Annotated[list[Path], typer.Option(metavar="CSV|DIR", help="Table of slides with truth; repeatable.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for measures, predictions and pictures.")],
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="Column with what is true; default label.")] = "",
+    encoder: Annotated[str | None, typer.Option(help="Card of the encoder, where the head's is not bundled.")] = None,
+    features: Annotated[Path | None, typer.Option(metavar="DIR", help="Keeps features; default: your cache.")] = None,
+    imported: Annotated[Path | None, typer.Option(metavar="DIR", help="Features of TRIDENT or CLAM (.h5).")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "cpu",
+    draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws for 95 % intervals; 0: none.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")] = False,
+) -> None:
+    """Measure a trained head on other slides: numbers with intervals, a row per slide, pictures."""
+    from napari_wsi_mil.cli.evaluate import Check, evaluate_model
+    from napari_wsi_mil.cli.train_bags import Source
+    from napari_wsi_mil.cli.train_files import sentence
+    from napari_wsi_mil.cli.train_watch import watching
+
+    source = Source(encoder, features, imported, device)
+    check = Check(model, tuple(slides), out, target, source, draws=draws, seed=seed, force=force)
+    with watching() as watch:
+        measures = evaluate_model(check, watch=watch)
+    typer.echo(f"{model}: {sentence(measures)}")
+    for name, found in measures.get("tiles", {}).items():
+        typer.echo(
+            f"{name}: tile AUROC {found['mean']:.3f} (mean of {found['slides']} slides), {found['pooled']:.3f} pooled"
+        )
+    typer.echo(f"{out}: metrics.json, predictions.csv and pictures")
+
+
 @app.command(epilog="Example: napari-wsi-mil models --json")
 def models(*, as_json: Annotated[bool, typer.Option("--json", help="The whole cards as a JSON list.")] = False) -> None:
     """List the models that come with the package, with what they were trained for and how well they did."""

@@ -72,7 +72,10 @@ def slide_bags(entries: Sequence[Entry], source: Source, *, tick: Tick = no_tick
         with opened(entry.row.path, mpp=entry.row.mpp) as slide:
             bag = read(slide, entry)
         first = first or encoded(bag)
-        _check_same(first, encoded(bag), entry.name)
+        problem = encoded_problem(first, encoded(bag))
+        if problem:
+            message = f"slide {entry.name}: {problem}, unlike the slides before; use features of one encoder and size."
+            raise ContractMismatch(message)
         truth = None if entry.truth is None else _inside(entry.truth, bag)
         features = np.array(bag.features)
         if not np.isfinite(features).all():
@@ -97,22 +100,20 @@ def encoded(bag: FeatureBag) -> Encoded:
     return Encoded(bag.encoder.name, bag.encoder.sha256, bag.features.shape[1], grid.tile_px, grid.mpp)
 
 
-def _check_same(first: Encoded, other: Encoded, name: str) -> None:
+def encoded_problem(wanted: Encoded, got: Encoded) -> str:
+    """Return what features differ in from those wanted, in words; nothing where they do not."""
     pairs = (
-        ("encoder", first.encoder, other.encoder),
-        ("encoder sha256", first.sha256, other.sha256),
-        ("feature length", first.n_features, other.n_features),
-        ("tile side in px", first.tile_px, other.tile_px),
-        ("um/px", first.mpp, other.mpp),
+        ("encoder", wanted.encoder, got.encoder),
+        ("encoder sha256", wanted.sha256, got.sha256),
+        ("feature length", wanted.n_features, got.n_features),
+        ("tile side in px", wanted.tile_px, got.tile_px),
+        ("um/px", wanted.mpp, got.mpp),
     )
-    for what, expected, got in pairs:
-        alike = abs(other.mpp / first.mpp - 1) < MPP_SPREAD if what == "um/px" else expected == got
+    for what, expected, found in pairs:
+        alike = abs(got.mpp / wanted.mpp - 1) < MPP_SPREAD if what == "um/px" else expected == found
         if not alike:
-            message = (
-                f"slide {name}: its features have {what} {got}, those of the slides before {expected}; "
-                "use features of one encoder, tile size and um/px."
-            )
-            raise ContractMismatch(message)
+            return f"expected features with {what} {expected}, got {found}"
+    return ""
 
 
 def _embedder(source: Source) -> Reader:

@@ -91,6 +91,12 @@ def read_tables(tables: Sequence[Path], target: Target) -> tuple[list[Entry], Ta
     return [_entry(row, table, target) for row, table in found], target
 
 
+def labels_in(tables: Sequence[Path], column: str) -> set[str]:
+    """Return what tables hold in a column; raises BadRequest as `read_tables` does."""
+    places = [place / "labels.csv" if place.is_dir() else place for place in tables]
+    return {_text(row, column) for table in places for row in read_slide_table(table, need=(column,))}
+
+
 def _entry(row: SlideRow, table: Path, target: Target) -> Entry:
     text = _text(row, target.column)
     label, value = 0, math.nan

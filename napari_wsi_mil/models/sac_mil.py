@@ -141,7 +141,7 @@ class SACMIL(Head):
         """Classify one bag, see `Head.forward`; attention is over the correlated tokens, in bag order.
 
         With mean pooling the raw attention is 0 and the attention 1/N everywhere. Without gradients tokens are mixed in
-        place, which is about three times as fast and gives the same numbers to rounding.
+        place, which takes about 0.7 of the time at 40,000 tiles and gives the same numbers to rounding.
         """
         self.check_bag(features, yx)
         assert yx is not None  # check_bag refuses it

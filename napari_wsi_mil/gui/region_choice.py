@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.slide import Slide
 
 DRAWN = "#f0e442"
-EDGE_SCREEN_PX = 3.0
+EDGE_SCREEN_PX, NARROWEST_PX = 3.0, 96
 
 
 class RegionChoice(QWidget):
@@ -38,7 +38,7 @@ class RegionChoice(QWidget):
         self.combo.setAccessibleName(name)
         self.combo.setToolTip("Inside the shapes of a layer: the selected ones, or all if none is selected.")
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.combo.setMinimumContentsLength(8)
+        self.combo.setMinimumWidth(NARROWEST_PX)
         self.combo.setPlaceholderText("No shapes drawn yet")
         self.draw = QPushButton("Draw")
         self.draw.setToolTip("Draw a polygon on the slide: click its corners, double-click or Esc ends it.")
@@ -62,6 +62,7 @@ class RegionChoice(QWidget):
         kept, other = self.layer, slide is not self._slide
         self._slide = slide
         found = [] if slide is None else regions_of(self._viewer, slide)
+        new = [layer for layer in found if layer not in self._layers]
         for layer in found:
             if layer not in self._layers:
                 # weak: the layer outlives this panel, or the other way round
@@ -70,19 +71,17 @@ class RegionChoice(QWidget):
         self._layers = found
         self.combo.clear()
         self.combo.addItems([*([] if self._first is None else [self._first]), *(layer.name for layer in found)])
-        if kept in found and not other:
-            self.choose(kept)
-        elif self._first is not None:
-            self.combo.setCurrentIndex(0)
-        elif found:
-            self.choose(found[-1])
+        if self._first is None and found and (new or other or kept not in found):
+            self.choose((new or found)[-1])
+        else:
+            self.choose(kept if kept in found and not other else None)
         self.combo.setEnabled(self.combo.count() > 0)
         self.changed.emit()
 
     def choose(self, layer: Shapes | None) -> None:
-        """Choose a layer that is offered, or none."""
-        offset = self._first is not None
-        self.combo.setCurrentIndex(0 if layer is None else self._layers.index(layer) + offset)
+        """Choose a layer that is offered, or no outlines."""
+        first = 0 if self._first is not None else -1
+        self.combo.setCurrentIndex(first if layer is None else self._layers.index(layer) + first + 1)
 
     def _renamed(self, event: Any = None) -> None:
         self.show_slide(self._slide)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_wsi_mil import __version__
+from napari_wsi_mil.cli import features as features_commands
 from napari_wsi_mil.cli import train
 from napari_wsi_mil.errors import BadRequest
 
@@ -22,11 +23,22 @@ app = typer.Typer(
 )
 
 app.add_typer(train.app, name="train")
+app.add_typer(features_commands.app, name="features")
 
 SettleOption = Annotated[
     float | None,
     typer.Option("--mpp", help="Pixel size of level 0 in um/px, where the file has none or a wrong one; kept."),
 ]
+SlideArguments = Annotated[list[str] | None, typer.Argument(metavar="SLIDE", help="Slide files or URLs.")]
+TableOption = Annotated[
+    Path | None, typer.Option("--slides", metavar="FILE.csv", help="Table of slides: slide[,path,mpp,...].")
+]
+DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")]
+WorkersOption = Annotated[int, typer.Option(metavar="N", help="Slides at once, in processes of their own.")]
+SchedulerOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers take the slides.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Outcome of several slides as a JSON list.")]
 SlideArgument = Annotated[str, typer.Argument(metavar="SLIDE", help="Slide file, folder (OME-Zarr) or URL.")]
 
 
@@ -92,23 +104,69 @@ def region(
 
 @app.command(epilog="Example: napari-wsi-mil attend slide.svs --out results/slide")
 def attend(
-    slide: SlideArgument,
+    slides: SlideArguments = None,
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results; made if it is not there.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the results, of several slides a folder each; made if new.")
+    ],
+    table: TableOption = None,
     model: Annotated[str | None, typer.Option(help="Name of a head (see `models`) or path of its card.")] = None,
     mpp: SettleOption = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto",
+    device: DeviceOption = "auto",
     top: Annotated[int, typer.Option(metavar="N", help="How many of the top tiles to write.")] = 12,
     truth: Annotated[
         Path | None, typer.Option(metavar="FILE.geojson", help="Outlines to draw beside the heatmap.")
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Use these features (.h5, .pt, .npz) instead of encoding; see `features`."),
+    ] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder of --features, where the file does not say.")] = None,
+    h5: Annotated[bool, typer.Option("--h5", help="Write attention.h5 too, as CLAM and TRIDENT read it.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the results in a folder that is not empty.")] = False,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Run an attention model on a slide: class probabilities, heatmap, scores and top tiles as files."""
-    from napari_wsi_mil.cli.attend import Wish, attend_slide, tell
+    """Run an attention model on slides: class probabilities, heatmap, scores and top tiles as files."""
+    from napari_wsi_mil.cli.attend import Wish, attend_slide, attend_slides, tell
+    from napari_wsi_mil.cli.bags import Source
+    from napari_wsi_mil.cli.cohort import Sharing, wanted_rows
 
-    wish = Wish(out, model=model, mpp=mpp, device=device, top=top, truth=truth, force=force)
-    tell(attend_slide(slide, wish), out)
+    source = None if features is None else Source(features, encoder=encoder)
+    wish = Wish(out, model=model, mpp=mpp, device=device, top=top, truth=truth, force=force, features=source, h5=h5)
+    if table is None and slides is not None and len(slides) == 1:
+        tell(attend_slide(slides[0], wish), out)
+        return
+    sharing = Sharing(workers, scheduler, as_json)
+    raise typer.Exit(attend_slides(wanted_rows(slides or [], table), wish, sharing))
+
+
+@app.command(epilog="Example: napari-wsi-mil embed --slides slides.csv --store features/ --workers 4")
+def embed(
+    slides: SlideArguments = None,
+    *,
+    store: Annotated[Path, typer.Option(metavar="DIR", help="Feature store; what is in it is not computed again.")],
+    table: TableOption = None,
+    encoder: Annotated[str, typer.Option(help="Name of an encoder (see `models`) or path of its card.")] = "wsi-mini",
+    mpp: Annotated[
+        float | None, typer.Option(help="Pixel size of level 0 in um/px, where neither file nor table has one.")
+    ] = None,
+    device: DeviceOption = "auto",
+    export: Annotated[
+        tuple[str, Path] | None, typer.Option(metavar="trident|clam DIR", help="Write their files into DIR too.")
+    ] = None,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Encode the tissue of slides into a feature store, once; one line per slide, and a summary.csv in the store."""
+    from napari_wsi_mil.cli.cohort import Sharing, embed_slides, wanted_rows
+    from napari_wsi_mil.runs.cohort import EmbedJob
+
+    job = EmbedJob(encoder, store, mpp=mpp, device=device)
+    sharing = Sharing(workers, scheduler, as_json)
+    raise typer.Exit(embed_slides(wanted_rows(slides or [], table), job, sharing, export=export))
 
 
 @app.command(epilog="Example: napari-wsi-mil evaluate --model er/abmil-label.json --slides other.csv --out er-other/")

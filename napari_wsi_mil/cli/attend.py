@@ -5,27 +5,34 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
 from PIL import Image
 
+from napari_wsi_mil.cli.bags import read_bag
+from napari_wsi_mil.cli.cohort import run_rows
 from napari_wsi_mil.cli.files import check_output_folder, filling
 from napari_wsi_mil.cli.settle import opened
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.interop.geojson import read_geojson
+from napari_wsi_mil.interop.h5_write import write_attention
 from napari_wsi_mil.interop.rasters import overlay_png, tiles_csv
 from napari_wsi_mil.models.card import NOTICE
 from napari_wsi_mil.models.registry import find_card
+from napari_wsi_mil.runs.cohort import Done
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from napari_wsi_mil.cli.bags import Source
+    from napari_wsi_mil.cli.cohort import Sharing
     from napari_wsi_mil.interop.geojson import Annotation
     from napari_wsi_mil.results import Attention
-    from napari_wsi_mil.runs.watch import Say
+    from napari_wsi_mil.runs.slide_table import SlideRow
+    from napari_wsi_mil.runs.watch import Say, Watch
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
 
@@ -41,6 +48,14 @@ class Wish:
     top: int = 12
     truth: Path | None = None
     force: bool = False
+    features: Source | None = None
+    """Features to use instead of encoding; for several slides their folder, with a file per slide."""
+    h5: bool = False
+    """Write attention.h5 too."""
+    keep_mpp: bool = True
+    """Remember `mpp` for the slide."""
+    threads: int | None = None
+    """Threads of a process that shares the machine with others."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.top <= 1000:
@@ -49,7 +64,7 @@ class Wish:
 
 
 def attend_slide(path: str, wish: Wish) -> Attention:
-    """Run the model and write attention.npz, result.json, heatmap.png, tiles.csv and top/*.png, all or nothing.
+    """Run the model and write attention.npz (.h5 too), result.json, heatmap.png, tiles.csv, top/*.png, all or nothing.
 
     Raises BadRequest before any work for what cannot be served, and whatever opening, running and writing raise.
     """
@@ -57,19 +72,89 @@ def attend_slide(path: str, wish: Wish) -> Attention:
     truth = read_geojson(wish.truth) if wish.truth else []
     if wish.model is not None:
         find_card(wish.model)
-    with opened(path, mpp=wish.mpp) as slide:
+    with opened(path, mpp=wish.mpp, keep=wish.keep_mpp) as slide:
         slide.require_mpp()
         result = _run(slide, wish)
         with filling(wish.out) as folder:
             write_results(slide, result, folder, truth=truth, top=wish.top)
+            if wish.h5:
+                write_attention(result, slide, folder / "attention.h5")
     return result
+
+
+@dataclass(frozen=True)
+class AttendWork:
+    """Runs the model on one of many slides, results in a folder of its own; goes to other processes."""
+
+    wish: Wish
+
+    def __call__(self, row: SlideRow) -> Done:
+        """Attend to the slide of a row; results that are there are kept unless `force`."""
+        from napari_wsi_mil.runs.cohort import use_threads
+
+        use_threads(self.wish.threads)
+        out = self.wish.out / row.name
+        told = out / "result.json"
+        if told.is_file() and not self.wish.force:
+            return Done(json.loads(told.read_text(encoding="utf-8"))["n_tiles"], "kept")
+        source = self.wish.features
+        if source is not None:
+            source = replace(source, path=source.path / f"{row.name}{source.suffix}")
+        wish = replace(self.wish, out=out, mpp=row.mpp or self.wish.mpp, features=source, keep_mpp=False)
+        result = attend_slide(row.path, wish)
+        return Done(len(result.grid), "done", _answer(result))
+
+
+def attend_slides(rows: Sequence[SlideRow], wish: Wish, sharing: Sharing) -> int:
+    """Run the model on many slides, results in out/<slide>; returns the exit code: 1 if some slides failed."""
+    from napari_wsi_mil.models.device import pick_device
+
+    if wish.truth is not None:
+        message = "--truth is for one slide, got several; run them one by one."
+        raise BadRequest(message)
+    if wish.features is not None and not wish.features.path.is_dir():
+        message = f"{wish.features.path}: for several slides --features is a folder with a file per slide."
+        raise BadRequest(message)
+    if wish.out.exists() and not wish.out.is_dir():
+        message = f"{wish.out}: is a file; name a folder."
+        raise BadRequest(message)
+    if wish.model is not None:
+        find_card(wish.model)
+    pick_device(wish.device)
+    check_output_folder(wish.out, force=True)
+    wish.out.mkdir(exist_ok=True)
+    work = AttendWork(replace(wish, out=wish.out.resolve(), threads=sharing.threads))
+    return run_rows(rows, work, sharing, summary=wish.out / "summary.csv")
+
+
+def _answer(result: Attention) -> str:
+    if result.target == "value":
+        return f"{result.value:.4g} {result.unit}".strip()
+    return f"{result.class_names[result.predicted]} {result.probabilities[result.predicted]:.3f}"
 
 
 def _run(slide: Slide, wish: Wish) -> Attention:
     from napari_wsi_mil.runs.attend import DEFAULT_MODEL, attend
+    from napari_wsi_mil.runs.watch import Watch
 
     with _progress() as (tick, say):
+        if wish.features is not None:
+            return _run_head(slide, wish, wish.features, Watch(tick, say))
         return attend(slide, model=wish.model or DEFAULT_MODEL, device=wish.device, tick=tick, say=say)
+
+
+def _run_head(slide: Slide, wish: Wish, source: Source, watch: Watch) -> Attention:
+    """Run only the head, on features from a file."""
+    from napari_wsi_mil.runs.attend import DEFAULT_MODEL
+    from napari_wsi_mil.runs.classify import classify
+
+    card = find_card(wish.model or DEFAULT_MODEL)
+    if card.kind != "head":
+        message = f"model {card.name!r} is an encoder; expected a head with classes, choose one that classifies slides."
+        raise BadRequest(message)
+    bag, notes = read_bag(slide, source)
+    result = classify(slide, bag, card, device=wish.device, watch=watch)
+    return replace(result, notes=(f"The features were read from {source.path.name}.", *notes, *result.notes))
 
 
 def write_results(slide: Slide, result: Attention, folder: Path, *, truth: list[Annotation], top: int) -> None:

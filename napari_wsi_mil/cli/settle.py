@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(path: str, *, mpp: float | None = None) -> Iterator[Slide]:
-    """Open a slide for a `with` block; `mpp` (um/px) settles its pixel size now and for the next time.
+def opened(path: str, *, mpp: float | None = None, keep: bool = True) -> Iterator[Slide]:
+    """Open a slide for a `with` block; `mpp` (um/px) settles its pixel size now and, with `keep`, for the next time.
 
     Raises BadRequest for a pixel size no microscope has, and whatever opening raises.
     """
@@ -26,5 +26,5 @@ def opened(path: str, *, mpp: float | None = None) -> Iterator[Slide]:
         raise BadRequest(message)
     with open_slide(path) as slide:
         if mpp is not None:
-            slide.remember_mpp((mpp, mpp))
+            (slide.remember_mpp if keep else slide.set_mpp)((mpp, mpp))
         yield slide

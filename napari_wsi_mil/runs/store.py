@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_wsi_mil.results import ModelRef
+    from napari_wsi_mil.results import FeatureBag, ModelRef
     from napari_wsi_mil.tiles import TileGrid
 
 CACHE_VARIABLE = "NAPARI_WSI_MIL_CACHE"
@@ -175,6 +175,16 @@ def places_of(grid: TileGrid) -> npt.NDArray[np.int32]:
     if grid.corners_yx0 is None:
         return grid.cells.astype(np.int32, copy=False)
     return np.stack([np.arange(len(grid)), np.zeros(len(grid))], 1).astype(np.int32)
+
+
+def keep(bag: FeatureBag, root: Path) -> int:
+    """Add those rows of a bag that the store in `root` lacks and return how many; raises StoreError."""
+    store = FeatureStore(root, bag.grid, bag.encoder, n_features=bag.features.shape[1])
+    rows = np.flatnonzero(~store.load(bag.grid)[1])
+    if len(rows):
+        store.append(bag.grid, rows, bag.features[rows])
+        store.flush()
+    return len(rows)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,9 @@ import numpy as np
 from shapely import Polygon
 
 from napari_wsi_mil.errors import BadRequest, SlideReadError
+from napari_wsi_mil.results.heat import apart, colour_name, heat
+from napari_wsi_mil.results.style import HeatStyle
 from napari_wsi_mil.slide.spec import Box, Plane
-from napari_wsi_mil.tiles.raster import normalised, score_raster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsi_mil.results import Attention
+    from napari_wsi_mil.results.heat import Heat
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.tiles import TissueMask
-    from napari_wsi_mil.tiles.raster import Normalise, Raster
+    from napari_wsi_mil.tiles.raster import Raster
 
 LayerData = tuple[Any, dict[str, Any], str]
 
 CHANNEL_COLOURS = ("cyan", "magenta", "yellow", "green", "red", "blue", "gray")
-HEAT_COLORMAP = "inferno"
+PLAIN_HEAT = HeatStyle()
 
 
 def slide_layers(
@@ -103,7 +105,7 @@ def contrast_limits(slide: Slide, *, channel: int = 0) -> tuple[float, float]:
     if not seen:
         return whole
     low, high = np.percentile(np.concatenate(seen), (0.5, 99.8))
-    return _apart(float(low), float(high))
+    return apart(float(low), float(high))
 
 
 def _dtype_range(dtype: str) -> tuple[float, float]:
@@ -111,55 +113,48 @@ def _dtype_range(dtype: str) -> tuple[float, float]:
     return (0.0, float(np.iinfo(kind).max)) if kind.kind in "iu" else (0.0, 1.0)
 
 
-def _apart(low: float, high: float) -> tuple[float, float]:
-    """Return limits of which the second is truly larger, as napari demands."""
-    least = max(abs(low), abs(high), 1.0) * 1e-6
-    return (low, high) if high - low >= least else (low - least, high + least)
-
-
-def attention_layer(
-    result: Attention,
-    *,
-    slide: Slide | None = None,
-    class_index: int | None = None,
-    normalise: Normalise = "minmax",
-    colormap: str = HEAT_COLORMAP,
-    opacity: float = 0.5,
-) -> LayerData:
+def attention_layer(result: Attention, *, slide: Slide | None = None, style: HeatStyle = PLAIN_HEAT) -> LayerData:
     """Return an image layer of float32 scores, NaN (transparent) where no tile lies, over the tissue it belongs to.
 
-    `class_index` None is the likeliest class. `normalise` sets which scores the colormap spans, see `normalised`;
-    pixels stay raw scores, except for 'rank'. Raises BadRequest without tiles or such a class.
+    Pixels are raw scores, or ranks where the style says so, see `results.heat`. Raises BadRequest without tiles, for a
+    map or class that is not there, and for a cohort's range the result does not know.
     """
-    raster, limits = heat(result, class_index=class_index, normalise=normalise)
-    scale, translate = heat_place(result, raster)
-    index = result.predicted if class_index is None else class_index
+    drawn = heat(result, style)
     options = {
-        "name": f"Attention · {result.title}" + (f" · {result.class_names[index]}" if len(result.raw) > 1 else ""),
-        "scale": scale,
-        "translate": translate,
+        **heat_options(result, drawn, style),
+        "opacity": style.opacity,
         "units": ("um", "um"),
-        "contrast_limits": limits,
-        "colormap": colormap,
-        "opacity": opacity,
         "blending": "translucent_no_depth",
         "interpolation2d": "nearest",
         "rgb": False,
         "multiscale": False,
-        "metadata": {
-            "wsi_slide": slide, "wsi_role": "attention", "wsi_result": result, "wsi_class": class_index,
-            "wsi_normalise": normalise,
-        },
-    }  # fmt: skip
-    return raster.values, options, "image"
+        "metadata": {"wsi_slide": slide, "wsi_role": "attention", "wsi_result": result, **heat_metadata(style)},
+    }
+    return drawn.raster.values, options, "image"
 
 
-def heat(
-    result: Attention, *, class_index: int | None = None, normalise: Normalise = "minmax"
-) -> tuple[Raster, tuple[float, float]]:
-    """Return the raster of an attention layer and its contrast limits; enough to redraw a layer with other settings."""
-    scores, (low, high) = normalised(result.scores(class_index), normalise)
-    return score_raster(result.grid, scores), _apart(low, high)
+def heat_options(result: Attention, drawn: Heat, style: HeatStyle) -> dict[str, Any]:
+    """Return name, place, range and colours of an attention layer: what another style may change beside its pixels."""
+    scale, translate = heat_place(result, drawn.raster)
+    name = f"{colour_name(style)}{' fading' if style.fade else ''}"
+    return {
+        "name": heat_name(result, style),
+        "scale": scale,
+        "translate": translate,
+        "contrast_limits": drawn.limits,
+        # a name of its own: napari has an inferno of its own with slightly other numbers
+        "colormap": {"name": f"heat {name}", "colors": drawn.rgba},
+    }
+
+
+def heat_metadata(style: HeatStyle) -> dict[str, Any]:
+    """Return what an attention layer remembers of its style."""
+    return {"wsi_style": style, "wsi_choice": style.choice}
+
+
+def heat_name(result: Attention, style: HeatStyle) -> str:
+    """Return the name of an attention layer in a style: map, model, and class or filter where there are several."""
+    return " · ".join(part for part in (style.choice.name, result.title, result.row_name(style.choice)) if part)
 
 
 def heat_place(result: Attention, raster: Raster) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -15,7 +15,7 @@ from napari_wsi_mil.layers import (
     tiles_layer,
     tissue_layer,
 )
-from napari_wsi_mil.results import Attention, ModelRef
+from napari_wsi_mil.results import Attention, HeatStyle, MapChoice, ModelRef
 from napari_wsi_mil.slide import Box, Channel, Plane, Slide
 from napari_wsi_mil.tiles import TileGrid, TissueMask
 
@@ -112,7 +112,7 @@ def test_fluorescence_is_a_layer_per_channel_with_its_colour(array_slide):
 
 
 def test_attention_is_raw_scores_with_nan_where_no_tile_lies():
-    data, options, kind = attention_layer(attention(), normalise="minmax")
+    data, options, kind = attention_layer(attention())
     nan = np.nan
     assert np.array_equal(data, np.array([[1, 2, nan], [nan, nan, nan], [nan, nan, 4]], np.float32), equal_nan=True)
     assert kind == "image"
@@ -126,18 +126,18 @@ def test_attention_is_raw_scores_with_nan_where_no_tile_lies():
 
 def test_normalisation_and_class_of_the_map():
     two = attention(raw=((1, 2, 4), (9, 7, 8)))
-    data, options, _ = attention_layer(two, normalise="rank", class_index=1)
+    data, options, _ = attention_layer(two, style=HeatStyle(MapChoice(row=1), normalise="rank"))
     assert np.nanmax(data) == 1
     assert data[0].tolist()[:2] == [1, 0]
     assert options["contrast_limits"] == (0.0, 1.0)
     assert options["name"] == "Attention · Tumour · tumour"
-    assert attention_layer(two, class_index=0)[0][2, 2] == 4
-    low, high = attention_layer(two, class_index=0, normalise="percentile")[1]["contrast_limits"]
+    assert attention_layer(two, style=HeatStyle(MapChoice(row=0)))[0][2, 2] == 4
+    low, high = attention_layer(two, style=HeatStyle(MapChoice(row=0), normalise="percentile"))[1]["contrast_limits"]
     assert (low, high) == pytest.approx((1.02, 3.96))
     low, high = attention_layer(attention(raw=((5, 5, 5),)))[1]["contrast_limits"]
     assert low < 5 < high
     with pytest.raises(BadRequest, match="classes are 0 to 1"):
-        attention_layer(two, class_index=2)
+        attention_layer(two, style=HeatStyle(MapChoice(row=2)))
 
 
 @settings(max_examples=200, deadline=None)

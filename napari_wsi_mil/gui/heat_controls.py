@@ -1,181 +1,171 @@
-"""How a heatmap is drawn: class, normalisation, threshold, opacity. No model runs for any of these."""
+"""Binds the fields of a heatmap's style to its layer. No model runs for any of these."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from napari.utils import Colormap
-from napari.utils.colormaps import ensure_colormap
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QSlider, QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
 
-from napari_wsi_mil.gui.parts import row
-from napari_wsi_mil.layers import heat
-from napari_wsi_mil.results import MapChoice
+from napari_wsi_mil.gui.heat_fields import HeatFields
+from napari_wsi_mil.gui.restyle import FADING, fading_colours, restyle
+from napari_wsi_mil.results import HeatStyle, MapChoice
+from napari_wsi_mil.results.colours import STEPS
+from napari_wsi_mil.results.heat import heat, meaning, why_not
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from collections.abc import Iterator
+
     from napari.layers import Image
 
     from napari_wsi_mil.results import Attention
+    from napari_wsi_mil.results.heat import Heat
 
-NORMALISATIONS = {
-    "percentile": (
-        "Percentile 1–99",
-        "Colours span the middle 98 % of the scores, so that no single tile washes out the map.",
-    ),
-    "minmax": ("Min–max", "Colours span all scores."),
-    "rank": ("Rank", "Colours show the order of the tiles, whatever their scores."),
-}
+__all__ = ["HeatControls", "fading_colours"]
 
 
-PLAIN, FADING = "inferno", "inferno fading"
-
-
-def fading_colours() -> Colormap:
-    """Return the plain colours with an opacity that rises from nothing to full over the lower half."""
-    colours = ensure_colormap(PLAIN).map(np.linspace(0, 1, 256))
-    colours[:, 3] = np.clip(np.linspace(0, 2, 256), 0, 1)
-    return Colormap(colours, name=FADING)
-
-
-def above(values: npt.NDArray[np.float32], share: float) -> npt.NDArray[np.float32]:
-    """Return `values` with the lowest `share` (0 to 1) of them made NaN, which napari draws transparent."""
-    if share <= 0:
-        return values
-    known = values[np.isfinite(values)]
-    return np.where(values >= np.quantile(known, share), values, np.nan).astype(np.float32)
-
-
-class HeatControls(QWidget):
-    """Acts on one heatmap layer; `show_layer` binds it."""
+class HeatControls(HeatFields):
+    """Acts on one heatmap layer; `show_layer` binds it. The layer itself remembers its style."""
 
     changed = Signal()
-    """Another map, class or normalisation was chosen."""
+    """Another map, class, filter or scale was chosen."""
 
     def __init__(self) -> None:
         super().__init__()
         self._layer: Image | None = None
-        self.visible, self.clear_low = QCheckBox("Show heatmap"), QCheckBox("Fade low scores")
-        self.clear_low.setToolTip("Low scores become see-through, so that the tissue there stays visible.")
-        self.classes, self.normalise = QComboBox(), QComboBox()
-        self.threshold, self.opacity = _slider(), _slider()
-        self.threshold_text, self.opacity_text = QLabel(), QLabel()
-        self._class_label = QLabel("Class")
-        for key, (text, tip) in NORMALISATIONS.items():
-            self.normalise.addItem(text, key)
-            self.normalise.setItemData(self.normalise.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        self.threshold.setAccessibleName("Share of tiles to hide, lowest scores first")
-        self.opacity.setAccessibleName("Opacity of the heatmap")
-        self.opacity.setToolTip("How much of the tissue the heatmap covers.")
-        self.threshold.setToolTip("Hides this share of the tiles, the lowest scores first.")
-        self.classes.setToolTip("Whose attention to show.")
-        self._lay_out()
-        self.clear_low.clicked.connect(self._set_colours)
+        self._busy = False
+        self._connect()
+
+    def _connect(self) -> None:
         self.visible.clicked.connect(self._set_visible)
-        self.classes.activated.connect(self._redraw)
-        self.normalise.activated.connect(self._redraw)
-        self.threshold.valueChanged.connect(self._redraw)
-        self.opacity.valueChanged.connect(self._set_opacity)
-        self.classes.activated.connect(lambda _: self.changed.emit())
+        self.maps.activated.connect(self._map_chosen)
+        self.classes.activated.connect(self._row_chosen)
+        self.filter_slider.valueChanged.connect(self.filter.setValue)
+        self.filter.valueChanged.connect(self._filter_chosen)
+        self.normalise.activated.connect(self._row_chosen)
+        self.colours.activated.connect(self._redraw)
+        self.clear_low.clicked.connect(self._redraw)
+        for slider in (self.smooth, self.threshold, self.opacity):
+            slider.valueChanged.connect(self._redraw)
 
-    def _lay_out(self) -> None:
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(6)
-        grid.setColumnStretch(1, 1)
-        boxes, line = row(gap=12)
-        line.addWidget(self.visible)
-        line.addWidget(self.clear_low)
-        line.addStretch(1)
-        grid.addWidget(boxes, 0, 0, 1, 3)
-        rows = (
-            (self._class_label, self.classes, None),
-            (QLabel("Scale"), self.normalise, None),
-            (QLabel("Hide lowest"), self.threshold, self.threshold_text),
-            (QLabel("Opacity"), self.opacity, self.opacity_text),
-        )
-        for i, (label, field, value) in enumerate(rows, start=1):
-            label.setProperty("muted", True)
-            label.setBuddy(field)
-            grid.addWidget(label, i, 0)
-            grid.addWidget(field, i, 1, 1, 1 if value else 2)
-            if value:
-                value.setMinimumWidth(36)
-                value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                grid.addWidget(value, i, 2)
-
+    # -- what is shown ------------------------------------------------------------------------
     @property
     def result(self) -> Attention | None:
         """The result behind the layer."""
         return None if self._layer is None else self._layer.metadata["wsi_result"]
 
     @property
-    def map_choice(self) -> MapChoice:
-        """The scores shown."""
-        return MapChoice(row=self.class_index)
+    def style(self) -> HeatStyle:
+        """The style of the layer shown, the plain one while there is none."""
+        return HeatStyle() if self._layer is None else cast("HeatStyle", self._layer.metadata["wsi_style"])
 
     @property
-    def class_index(self) -> int | None:
-        """The class shown; None for the likeliest, or where one map serves all."""
-        return self.classes.currentIndex() if self.classes.isVisibleTo(self) else None
+    def map_choice(self) -> MapChoice:
+        """The scores shown."""
+        return self.style.choice
 
     def show_layer(self, layer: Image | None) -> None:
         """Control this layer from now on, starting from how it looks."""
+        if self._layer is not None:
+            for event, slot in self._watched(self._layer):
+                event.disconnect(slot)
         self._layer = None
         result = None if layer is None else layer.metadata["wsi_result"]
         if layer is None or result is None:
             return
-        per_class = len(result.raw) > 1
-        self._class_label.setVisible(per_class)
-        self.classes.setVisible(per_class)
-        self.classes.clear()
-        self.classes.addItems(list(result.class_names))
-        chosen = layer.metadata.get("wsi_class")
-        self.classes.setCurrentIndex(result.predicted if chosen is None else chosen)
-        self.normalise.setCurrentIndex(self.normalise.findData(layer.metadata["wsi_normalise"]))
-        self.threshold.setValue(round(100 * layer.metadata.get("wsi_threshold", 0.0)))
-        self.opacity.setValue(round(100 * layer.opacity))
-        self.visible.setChecked(layer.visible)
-        self.clear_low.setChecked(layer.colormap.name == FADING)
+        style: HeatStyle = layer.metadata["wsi_style"]
+        fade = layer.colormap.name.endswith(FADING)
+        style = replace(style, opacity=float(layer.opacity), fade=fade)
+        layer.metadata["wsi_style"] = style
+        with self._quiet():
+            self.visible.setChecked(layer.visible)
+            self.write(result, style)
         self._layer = layer
-        self._write_values()
+        self._legend(heat(result, style), style)
+        for event, slot in self._watched(layer):
+            event.connect(slot)
 
-    def _write_values(self) -> None:
-        self.threshold_text.setText(f"{self.threshold.value()} %")
-        self.opacity_text.setText(f"{self.opacity.value()} %")
+    def _watched(self, layer: Image) -> tuple[tuple[Any, Any], ...]:
+        events = layer.events
+        return (
+            (events.opacity, self._layer_changed), (events.visible, self._layer_changed),
+            (events.contrast_limits, self._range_changed), (events.colormap, self._range_changed),
+        )  # fmt: skip
+
+    def _legend(self, drawn: Heat, style: HeatStyle) -> None:
+        self._drawn = drawn
+        self.legend.show_heat(drawn, style)
+
+    # -- what is chosen -----------------------------------------------------------------------
+    def _redraw(self, _: object = None) -> None:
+        layer, result = self._layer, self.result
+        if layer is None or result is None or self._busy:
+            return
+        style = self.chosen(result)
+        self.write_values(style)
+        with self._quiet():
+            drawn = restyle(layer, style)
+        self._legend(drawn, style)
+
+    def _row_chosen(self, _: int = 0) -> None:
+        self._redraw()
+        if not self._busy:
+            self.changed.emit()
+
+    def _filter_chosen(self, number: int) -> None:
+        with QSignalBlocker(self.filter_slider):
+            self.filter_slider.setValue(number)
+        self._row_chosen()
+
+    def _map_chosen(self, _: int = 0) -> None:
+        """Go to another map, at the class shown before where it has classes too."""
+        result, before = self.result, self.style
+        if result is None or self._busy:
+            return
+        name = self.maps.currentText()
+        alike = result.rows_of(name) == result.rows_of(before.choice.name)
+        style = replace(before, choice=MapChoice(name, before.choice.row if alike else None))
+        if meaning(name).signed != meaning(before.choice.name).signed:
+            style = replace(style, colormap=None)
+        if why_not(result, style):
+            # shown in the field at once: this map's card gives no such range
+            style = replace(style, normalise="percentile")
+        with self._quiet():
+            self.write(result, style)
+        self._row_chosen()
 
     def _set_visible(self, on: bool) -> None:
         if self._layer is not None:
             self._layer.visible = on
 
-    def _set_colours(self, fading: bool) -> None:
-        if self._layer is not None:
-            self._layer.colormap = fading_colours() if fading else PLAIN
-
-    def _set_opacity(self, percent: int) -> None:
-        self._write_values()
-        if self._layer is not None:
-            self._layer.opacity = percent / 100
-
-    def _redraw(self, _: int = 0) -> None:
-        self._write_values()
-        layer, result = self._layer, self.result
-        if layer is None or result is None:
+    # -- changes made elsewhere, such as napari's own layer controls --------------------------
+    def _layer_changed(self, event: object = None) -> None:
+        layer = self._layer
+        if layer is None or self._busy:
             return
-        normalise, share = self.normalise.currentData(), self.threshold.value() / 100
-        raster, limits = heat(result, class_index=self.class_index, normalise=normalise)
-        layer.data = above(raster.values, share)
-        # the range first: napari refuses limits outside it
-        layer.contrast_limits_range = limits
-        layer.contrast_limits = limits
-        layer.metadata.update(wsi_class=self.class_index, wsi_normalise=normalise, wsi_threshold=share)
+        style = replace(self.style, opacity=float(layer.opacity))
+        layer.metadata["wsi_style"] = style
+        with self._quiet():
+            self.visible.setChecked(layer.visible)
+            self.opacity.setValue(round(100 * style.opacity))
+            self.write_values(style)
 
+    def _range_changed(self, event: object = None) -> None:
+        layer = self._layer
+        if layer is None or self._busy:
+            return
+        limits = (float(layer.contrast_limits[0]), float(layer.contrast_limits[1]))
+        ends = self._drawn.ends if self.style.normalise == "rank" else limits
+        rgba = np.asarray(layer.colormap.map(np.linspace(0, 1, STEPS)), float)
+        self._legend(replace(self._drawn, limits=limits, ends=ends, rgba=rgba), self.style)
 
-def _slider() -> QSlider:
-    slider = QSlider(Qt.Orientation.Horizontal)
-    slider.setRange(0, 100)
-    slider.setSingleStep(1)
-    slider.setPageStep(10)
-    return slider
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Fields and layer may change meanwhile without one answering the other."""
+        before, self._busy = self._busy, True
+        try:
+            yield
+        finally:
+            self._busy = before

@@ -2,5 +2,6 @@
 
 from napari_wsi_mil.results.attention import ATTENTION, Attention, MapChoice, ScoreMap
 from napari_wsi_mil.results.bag import FeatureBag, ModelRef
+from napari_wsi_mil.results.style import HeatStyle
 
-__all__ = ["ATTENTION", "Attention", "FeatureBag", "MapChoice", "ModelRef", "ScoreMap"]
+__all__ = ["ATTENTION", "Attention", "FeatureBag", "HeatStyle", "MapChoice", "ModelRef", "ScoreMap"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,8 @@ import numpy as np
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.results.bag import ModelRef
 from napari_wsi_mil.results.files import grid_arrays, grid_header, grid_of, odd, read, write
+from napari_wsi_mil.tiles.mosaic import mosaic
+from napari_wsi_mil.tiles.smooth import Smoother
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsi_mil.tiles.grid import TileGrid
+    from napari_wsi_mil.tiles.mosaic import Mosaic
 
     Floats = npt.NDArray[np.float32]
 
@@ -97,6 +101,23 @@ class Attention:
         for array in (self.logits, self.raw):
             array.flags.writeable = False
 
+    @functools.cached_property
+    def mosaic(self) -> Mosaic:
+        """Where the tiles lie on a raster, found at the first drawing."""
+        return mosaic(self.grid)
+
+    def smoother(self, sigma_tiles: float) -> Smoother:
+        """Return the blur of this many tile sides; the last one asked for is kept."""
+        kept = self._smoothers
+        if sigma_tiles not in kept:
+            kept.clear()
+            kept[sigma_tiles] = Smoother(self.grid, sigma_tiles)
+        return kept[sigma_tiles]
+
+    @functools.cached_property
+    def _smoothers(self) -> dict[float, Smoother]:
+        return {}
+
     @property
     def value(self) -> float:
         """The predicted value in `unit`; raises BadRequest where classes are predicted."""
@@ -127,8 +148,8 @@ class Attention:
             return self.class_names if len(found.values) > 1 else ("all classes",)
         return tuple(f"filter {i}" for i in range(1, len(found.values) + 1))
 
-    def map_scores(self, choice: MapChoice) -> Floats:
-        """Return (N,) float32 raw scores of one map; raises BadRequest if there is no such map or row."""
+    def row_of(self, choice: MapChoice) -> int:
+        """Return which row of its map a choice means; raises BadRequest if there is no such map or row."""
         found = self._map(choice.name)
         default = self.predicted if found.per == "class" else 0
         index = default if choice.row is None else choice.row
@@ -137,6 +158,16 @@ class Attention:
             what = f"classes are 0 to {rows - 1} ({', '.join(self.class_names)})"
             message = f"{what if found.per == 'class' else f'filters are 0 to {rows - 1}'}, got {index}."
             raise BadRequest(message)
+        return index
+
+    def row_name(self, choice: MapChoice) -> str:
+        """Return what the row of a choice is called, '' where its map has only one; raises BadRequest like `row_of`."""
+        names, index = self.rows_of(choice.name), self.row_of(choice)
+        return names[index] if len(names) > 1 else ""
+
+    def map_scores(self, choice: MapChoice) -> Floats:
+        """Return (N,) float32 raw scores of one map; raises BadRequest if there is no such map or row."""
+        found, index = self._map(choice.name), self.row_of(choice)
         row: Floats = found.values[index if len(found.values) > 1 else 0]
         return row
 

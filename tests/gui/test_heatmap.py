@@ -9,7 +9,7 @@ pytest.importorskip("qtpy")
 
 from napari_wsi_mil.gui.camera import look_at
 from napari_wsi_mil.layers import attention_layer
-from napari_wsi_mil.results import Attention, ModelRef
+from napari_wsi_mil.results import Attention, HeatStyle, ModelRef
 from napari_wsi_mil.tiles import cover
 
 pytestmark = pytest.mark.gui
@@ -25,7 +25,8 @@ def show(bench, slide):
         slide_path=slide.path, slide_mpp_yx=slide.mpp_yx, grid=grid, head=head, encoder=encoder, title="t",
         class_names=("a", "b"), logits=np.zeros(2, np.float32), raw=raw[None], device="CPU",
     )  # fmt: skip
-    data, options, _ = attention_layer(result, slide=slide, opacity=1.0, colormap="gray", normalise="minmax")
+    data, options, _ = attention_layer(result, slide=slide, style=HeatStyle(opacity=1.0))
+    options["colormap"] = "gray"
     return bench.viewer.add_image(data, **options)
 
 

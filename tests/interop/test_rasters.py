@@ -9,11 +9,17 @@ from shapely import box
 
 from napari_wsi_mil.errors import StoreError
 from napari_wsi_mil.interop.geojson import Annotation
-from napari_wsi_mil.interop.rasters import GAP_PX, heat_rgb, overlay_png, tiles_csv
-from napari_wsi_mil.results import Attention, ModelRef
+from napari_wsi_mil.interop.rasters import GAP_PX, overlay_png, tiles_csv
+from napari_wsi_mil.results import Attention, HeatStyle, ModelRef
+from napari_wsi_mil.results.colours import colours
 from napari_wsi_mil.tiles import cover
 
 GREY = 200
+
+
+def heat_rgb(share):
+    """Return the colour of a share of the scale, 0..255."""
+    return 255 * colours("inferno")[np.rint(share * 255).astype(int), :3]
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def attention(slide, cells, raw):
 
 def test_the_picture_shows_scores_where_the_tiles_are(slide, tmp_path):
     result = attention(slide, [(2, 2), (2, 3), (7, 7)], [[0, 1, 0.5]])
-    path = overlay_png(slide, result, tmp_path / "o.png", normalise="minmax", opacity=1.0, width_px=2 * 400 + 72)
+    path = overlay_png(slide, result, tmp_path / "o.png", style=HeatStyle(opacity=1.0), width_px=2 * 400 + 72)
     picture = np.asarray(Image.open(path))
     # Tiles of 100 level-0 px at 200..800, two tiles of margin: 0..1000 over 400 px, 2.5 level-0 px per pixel.
     assert picture.shape == (400 + 2 * GAP_PX + 96, 872, 3)
@@ -52,7 +58,7 @@ def test_the_picture_shows_scores_where_the_tiles_are(slide, tmp_path):
 def test_opacity_mixes_and_truth_is_outlined(slide, tmp_path):
     result = attention(slide, [(2, 2), (7, 7)], [[1, 0]])
     truth = [Annotation(box(400, 400, 600, 600), "Tumor", (255, 0, 0))]
-    path = overlay_png(slide, result, tmp_path / "o.png", truth=truth, normalise="minmax", width_px=872)
+    path = overlay_png(slide, result, tmp_path / "o.png", truth=truth, width_px=872)
     picture = np.asarray(Image.open(path)).astype(int)
     mixed = 0.5 * GREY + 0.5 * heat_rgb(np.array(1.0))
     right = 2 * GAP_PX + 400
@@ -64,11 +70,12 @@ def test_opacity_mixes_and_truth_is_outlined(slide, tmp_path):
 
 def test_one_tile_of_one_score_is_drawn(slide, tmp_path):
     result = attention(slide, [(0, 0)], [[3]])
-    picture = np.asarray(Image.open(overlay_png(slide, result, tmp_path / "o.png", normalise="rank", opacity=1.0)))
+    rank = HeatStyle(normalise="rank", opacity=1.0)
+    picture = np.asarray(Image.open(overlay_png(slide, result, tmp_path / "o.png", style=rank)))
     assert picture.shape[1] == 1600
-    constant = overlay_png(slide, result, tmp_path / "c.png", opacity=1.0, width_px=872)
+    constant = overlay_png(slide, result, tmp_path / "c.png", style=HeatStyle(opacity=1.0), width_px=872)
     at = (GAP_PX + 20, 2 * GAP_PX + 400 + 20)
-    assert np.asarray(Image.open(constant))[at].tolist() == np.rint(heat_rgb(np.array(0.5))).tolist()
+    assert np.asarray(Image.open(constant))[at].tolist() == np.rint(heat_rgb(np.array(128 / 255))).tolist()
 
 
 def test_the_table_has_a_row_per_tile(slide, tmp_path):

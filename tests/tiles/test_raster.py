@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.tiles import TileGrid
+from napari_wsi_mil.tiles.mosaic import mosaic
 from napari_wsi_mil.tiles.raster import normalised, score_raster
 
 NAN = np.nan
@@ -52,10 +53,25 @@ def test_each_point_shows_the_mean_of_the_tiles_over_it(data):
         assert not over.any() or raster.values[i, j] == pytest.approx(scores[over].mean(), rel=1e-6)
 
 
-def test_sizes_without_common_measure_keep_the_raster_small():
-    raster = score_raster(grid([[0, 0], [9, 9]], tile=112, stride=75), np.array([1, 2], np.float32))
-    assert raster.values.shape == (10, 10)
-    assert raster.cell_yx0 == (150.0, 150.0)
+def test_sizes_without_common_measure_are_exact_while_that_is_small_and_rounded_beyond():
+    few = score_raster(grid([[0, 0], [9, 9]], tile=112, stride=75), np.array([1, 2], np.float32))
+    assert few.values.shape == (9 * 75 + 112,) * 2
+    assert few.cell_yx0 == (2.0, 2.0)
+    many = mosaic(grid([[0, 0], [99, 99]], tile=112, stride=75))
+    # the best of 1/1 to 1/16 of tile and stride in 4,194,304 cells: a fifteenth of the stride puts the far edge 6 px0 off
+    assert many.shape[0] * many.shape[1] <= 2**22
+    assert many.rounded_px0 == pytest.approx(min(rounding(u) for u in shares(112, 75)))
+
+
+def shares(tile, stride):
+    return [2 * size / k for k in range(1, 17) for size in (tile, stride) if 2048 * 2 * size / k >= 99 * 75 * 2 + 224]
+
+
+def rounding(unit):
+    """Return how far the edges of tiles of 224 px0 every 150 px0 are from multiples of `unit` at most."""
+    start = np.array([0, 99 * 150])
+    near = np.rint(start / unit) * unit
+    return max(np.abs(near - start).max(), np.abs(near + max(round(224 / unit), 1) * unit - start - 224).max())
 
 
 def test_no_tiles_or_wrong_scores_are_refused():

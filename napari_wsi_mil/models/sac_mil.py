@@ -163,8 +163,8 @@ class SACMIL(Head):
     def correlate(self, features: torch.Tensor, yx: torch.Tensor, regions: Regions) -> torch.Tensor:
         """Return (N, width) tokens in curve order, after rotation and all blocks."""
         rings = Ring(regions.region), Ring(regions.slot)
-        steps = [step for pair in zip(self.within, self.across, strict=True) for step in zip(pair, rings, strict=True)]
-        steps = steps[: 2 * self.blocks_for(regions)]
+        pairs = list(zip(self.within, self.across, strict=True))[: self.blocks_for(regions)]
+        steps: list[tuple[Any, Ring]] = [step for pair in pairs for step in zip(pair, rings, strict=True)]
         start = self._starter(features, yx, regions.order)
         if torch.is_grad_enabled():
             tokens = start(slice(0, len(yx)))

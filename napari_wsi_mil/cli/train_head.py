@@ -15,7 +15,7 @@ from napari_wsi_mil.cli.train_store import Result, store_head
 from napari_wsi_mil.cli.train_table import Entry, Target, read_tables
 from napari_wsi_mil.cli.train_texts import Texts
 from napari_wsi_mil.errors import BadRequest
-from napari_wsi_mil.models.registry import architectures, find_card
+from napari_wsi_mil.models.registry import architectures, build, find_card
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from napari_wsi_mil.training.splits import AnyBag, Parts
 
 CHECKPOINTS = "checkpoints"
-ENCODERS = ("mini-encoder",)
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,13 @@ def make_head(job: HeadJob, *, watch: Watch) -> tuple[ModelCard, dict[str, Any]]
 
 
 def _check_job(job: HeadJob) -> None:
-    known = [name for name in architectures() if name not in ENCODERS]
+    from napari_wsi_mil.models.heads import Head
+    from napari_wsi_mil.training.recipe import SETTINGS
+
+    known = architectures()
     if job.recipe.architecture not in known:
-        message = f"--model {job.recipe.architecture!r} is not known: expected one of {', '.join(known)}."
+        heads = ", ".join(sorted(set(known) & SETTINGS.keys()))
+        message = f"--model {job.recipe.architecture!r} is not known: expected one of {heads}, or of a plugin's."
         raise BadRequest(message)
     unfinished = (job.out / CHECKPOINTS).is_dir()
     if unfinished and not (job.resume or job.force):
@@ -96,6 +99,11 @@ def _check_job(job: HeadJob) -> None:
         raise BadRequest(message)
     if job.source.imported is None:
         check_encoder(find_card(job.source.encoder or DEFAULT_ENCODER))
+    # Built once for nothing, so that a wrong option is told before hours of embedding.
+    head = build(job.recipe.architecture, n_features=64, n_classes=2, **job.recipe.options)
+    if not isinstance(head, Head):
+        message = f"--model {job.recipe.architecture!r} is no head that answers for slides; choose another."
+        raise BadRequest(message)
 
 
 def _check_plan(entries: Sequence[Entry], tests: dict[str, list[Entry]], job: HeadJob, target: Target) -> None:

@@ -6,6 +6,7 @@ import os
 import pickle
 import uuid
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,10 +30,12 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, about: str) -> None:
         torch.save({"format": FORMAT, "about": about, **state}, partial)
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        message = f"{path}: the training state could not be written ({error}); free some space, then resume"
-        raise StoreError(" ".join(message.split())) from error
+        why = (error.strerror if isinstance(error, OSError) else None) or "the disk refuses"
+        message = f"{path}: the training state could not be written ({why.lower()}); free some space, then resume"
+        raise StoreError(message) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, *, about: str) -> dict[str, Any] | None:

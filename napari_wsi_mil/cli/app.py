@@ -122,6 +122,13 @@ def attend(
         typer.Option(metavar="FILE", help="Use these features (.h5, .pt, .npz) instead of encoding; see `features`."),
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder of --features, where the file does not say.")] = None,
+    region: Annotated[
+        Path | None, typer.Option(metavar="FILE.geojson", help="Look only inside these outlines.")
+    ] = None,
+    drop: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.geojson", help="Say too what the answer would be without the tiles in these."),
+    ] = None,
     h5: Annotated[bool, typer.Option("--h5", help="Write attention.h5 too, as CLAM and TRIDENT read it.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the results in a folder that is not empty.")] = False,
     workers: WorkersOption = 1,
@@ -134,7 +141,10 @@ def attend(
     from napari_wsi_mil.cli.cohort import Sharing, wanted_rows
 
     source = None if features is None else Source(features, encoder=encoder)
-    wish = Wish(out, model=model, mpp=mpp, device=device, top=top, truth=truth, force=force, features=source, h5=h5)
+    wish = Wish(
+        out, model=model, mpp=mpp, device=device, top=top, truth=truth, force=force, features=source, h5=h5,
+        region=region, drop=drop,
+    )  # fmt: skip
     if table is None and slides is not None and len(slides) == 1:
         tell(attend_slide(slides[0], wish), out)
         return

@@ -15,6 +15,7 @@ from napari_wsi_mil.cli.bags import read_bag
 from napari_wsi_mil.cli.cohort import run_rows
 from napari_wsi_mil.cli.files import check_output_folder, filling
 from napari_wsi_mil.cli.settle import opened
+from napari_wsi_mil.cli.within import limited, lines, read_outlines, told, without
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.interop.geojson import read_geojson
 from napari_wsi_mil.interop.h5_write import write_attention
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.cli.cohort import Sharing
     from napari_wsi_mil.interop.geojson import Annotation
     from napari_wsi_mil.results import Attention
+    from napari_wsi_mil.runs.attend import Found
     from napari_wsi_mil.runs.slide_table import SlideRow
     from napari_wsi_mil.runs.watch import Say, Watch
     from napari_wsi_mil.slide import Slide
@@ -56,6 +58,10 @@ class Wish:
     """Remember `mpp` for the slide."""
     threads: int | None = None
     """Threads of a process that shares the machine with others."""
+    region: Path | None = None
+    """GeoJSON of areas to keep to."""
+    drop: Path | None = None
+    """GeoJSON of areas to ask about: what would the answer be without their tiles?"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.top <= 1000:
@@ -72,14 +78,21 @@ def attend_slide(path: str, wish: Wish) -> Attention:
     truth = read_geojson(wish.truth) if wish.truth else []
     if wish.model is not None:
         find_card(wish.model)
+    drop = read_outlines(wish.drop, option="--drop") if wish.drop else []
     with opened(path, mpp=wish.mpp, keep=wish.keep_mpp) as slide:
         slide.require_mpp()
-        result = _run(slide, wish)
+        found = _run(slide, wish)
+        answer = without(slide, found, drop, device=wish.device) if drop else None
         with filling(wish.out) as folder:
-            write_results(slide, result, folder, truth=truth, top=wish.top)
+            more = {"what_if": told(answer, wish.drop)} if answer is not None and wish.drop is not None else {}
+            write_results(slide, found.result, folder, truth=truth, top=wish.top, more=more)
+            if answer is not None:
+                answer.result.save(folder / "what_if.npz")
             if wish.h5:
-                write_attention(result, slide, folder / "attention.h5")
-    return result
+                write_attention(found.result, slide, folder / "attention.h5")
+    for line in lines(answer) if answer is not None else ():
+        typer.echo(line)
+    return found.result
 
 
 @dataclass(frozen=True)
@@ -94,9 +107,9 @@ class AttendWork:
 
         use_threads(self.wish.threads)
         out = self.wish.out / row.name
-        told = out / "result.json"
-        if told.is_file() and not self.wish.force:
-            return Done(json.loads(told.read_text(encoding="utf-8"))["n_tiles"], "kept")
+        written = out / "result.json"
+        if written.is_file() and not self.wish.force:
+            return Done(json.loads(written.read_text(encoding="utf-8"))["n_tiles"], "kept")
         source = self.wish.features
         if source is not None:
             source = replace(source, path=source.path / f"{row.name}{source.suffix}")
@@ -111,6 +124,9 @@ def attend_slides(rows: Sequence[SlideRow], wish: Wish, sharing: Sharing) -> int
 
     if wish.truth is not None:
         message = "--truth is for one slide, got several; run them one by one."
+        raise BadRequest(message)
+    if wish.region is not None or wish.drop is not None:
+        message = "--region and --drop are for one slide, got several; run them one by one."
         raise BadRequest(message)
     if wish.features is not None and not wish.features.path.is_dir():
         message = f"{wish.features.path}: for several slides --features is a folder with a file per slide."
@@ -133,37 +149,47 @@ def _answer(result: Attention) -> str:
     return f"{result.class_names[result.predicted]} {result.probabilities[result.predicted]:.3f}"
 
 
-def _run(slide: Slide, wish: Wish) -> Attention:
-    from napari_wsi_mil.runs.attend import DEFAULT_MODEL, attend
+def _run(slide: Slide, wish: Wish) -> Found:
+    from napari_wsi_mil.runs.attend import DEFAULT_MODEL, attend_each
     from napari_wsi_mil.runs.watch import Watch
 
+    region = read_outlines(wish.region, option="--region") if wish.region else None
     with _progress() as (tick, say):
         if wish.features is not None:
             return _run_head(slide, wish, wish.features, Watch(tick, say))
-        return attend(slide, model=wish.model or DEFAULT_MODEL, device=wish.device, tick=tick, say=say)
+        models = [wish.model or DEFAULT_MODEL]
+        (found,) = attend_each(slide, models, region=region, device=wish.device, tick=tick, say=say)
+    return found
 
 
-def _run_head(slide: Slide, wish: Wish, source: Source, watch: Watch) -> Attention:
+def _run_head(slide: Slide, wish: Wish, source: Source, watch: Watch) -> Found:
     """Run only the head, on features from a file."""
-    from napari_wsi_mil.runs.attend import DEFAULT_MODEL
+    from napari_wsi_mil.runs.attend import DEFAULT_MODEL, Found
     from napari_wsi_mil.runs.classify import classify
 
     card = find_card(wish.model or DEFAULT_MODEL)
     if card.kind != "head":
         message = f"model {card.name!r} is an encoder; expected a head with classes, choose one that classifies slides."
         raise BadRequest(message)
+    region = read_outlines(wish.region, option="--region") if wish.region else None
     bag, notes = read_bag(slide, source)
+    bag = limited(slide, bag, region)
     result = classify(slide, bag, card, device=wish.device, watch=watch)
-    return replace(result, notes=(f"The features were read from {source.path.name}.", *notes, *result.notes))
+    notes = (f"The features were read from {source.path.name}.", *notes, *result.notes)
+    return Found(replace(result, notes=notes), bag, card)
 
 
-def write_results(slide: Slide, result: Attention, folder: Path, *, truth: list[Annotation], top: int) -> None:
-    """Write everything about a result into a folder that exists."""
+def write_results(
+    slide: Slide, result: Attention, folder: Path, *, truth: list[Annotation], top: int, more: dict[str, Any]
+) -> None:
+    """Write everything about a result into a folder that exists; `more` goes into result.json too."""
     result.save(folder / "attention.npz")
     overlay_png(slide, result, folder / "heatmap.png", truth=truth)
     tiles_csv(result, folder / "tiles.csv")
     best = _write_top(slide, result, folder / "top", top)
-    text = json.dumps(summary(slide, result) | {"top_tiles": best}, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        summary(slide, result) | {"top_tiles": best} | more, indent=2, ensure_ascii=False, allow_nan=False
+    )
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
 
 

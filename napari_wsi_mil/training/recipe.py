@@ -14,6 +14,8 @@ Optimiser = Literal["adamw", "adam", "radam", "sgd"]
 Schedule = Literal["constant", "cosine", "step"]
 Augment = Literal["bag", "grid", "none"]
 
+MOST = 1e3
+"""Of learning rate and clip; beyond it float32 overflows before anything is learned."""
 COSINE_END = 0.05
 """Share of the learning rate left at the end of the cosine; DSMIL ends at 5e-6 of 1e-4."""
 STEP = 0.1
@@ -81,8 +83,8 @@ def _problems(recipe: HeadRecipe) -> list[str]:
         if getattr(recipe, name) < low:
             found.append(f"{name} is at least {low}, got {getattr(recipe, name)}; give a larger number")
     for name in ("learning_rate", "clip"):
-        if not (math.isfinite(getattr(recipe, name)) and getattr(recipe, name) > 0):
-            found.append(f"{name} is a number above 0, got {getattr(recipe, name)}; 2e-4 is a usual learning rate")
+        if not 0 < getattr(recipe, name) <= MOST:
+            found.append(f"{name} is a number above 0 and at most {MOST:g}, got {getattr(recipe, name)}; 2e-4 is usual")
     for name in ("weight_decay", "noise"):
         if not (math.isfinite(getattr(recipe, name)) and getattr(recipe, name) >= 0):
             found.append(f"{name} is 0 or more, got {getattr(recipe, name)}; give a finite number")

@@ -1,6 +1,7 @@
 """The train commands from files to weights and card, on a cohort of a few tiles a slide."""
 
 import json
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -9,9 +10,9 @@ import tifffile
 from typer.testing import CliRunner
 
 from napari_wsi_mil.cli.train import app
+from napari_wsi_mil.cli.train_cards import EncoderJob
 from napari_wsi_mil.cli.train_data import cohort_tiles, read_cohort, tumour_share
 from napari_wsi_mil.errors import BadRequest
-from napari_wsi_mil.models.card import check_contract
 from napari_wsi_mil.models.registry import find_card, load_model
 from napari_wsi_mil.slide import open_slide
 from napari_wsi_mil.tiles import cover
@@ -118,7 +119,7 @@ def test_labels_above_zero_need_outlines(tmp_path, cohort):
         cohort_tiles([tmp_path])
 
 
-def test_from_tiles_and_slides_to_a_head_that_loads(tmp_path, cohort, tiles):
+def test_from_tiles_to_an_encoder_that_loads(tmp_path, cohort, tiles):
     out, runner = tmp_path / "out", CliRunner()
     words = ["encoder", "--tiles", tiles, "--painted", cohort, "--painted-test", cohort, "--epochs", "1", "--out", out]
     result = runner.invoke(app, [str(word) for word in words])
@@ -127,14 +128,33 @@ def test_from_tiles_and_slides_to_a_head_that_loads(tmp_path, cohort, tiles):
     assert (encoder.tile_px, encoder.mpp, encoder.n_features) == (112, 1.0, 512)
     assert encoder.metrics["ebhi_val"]["tiles"] == 4
     assert set(encoder.metrics) == {"protocol", "ebhi_val", "blank_test", "painted_test"}
+    assert load_model(encoder).n_features == 512
 
-    words = ["attention", "--cohort", cohort, "--test", cohort, "--encoder", out / "wsi-mini.json", "--epochs", "2"]
-    words += ["--model", "abmil", "--features", tmp_path / "features", "--out", out]
-    result = runner.invoke(app, [str(word) for word in words])
+
+@pytest.mark.parametrize(("tile_px", "mpp"), [(112, 2.0), (100, 1.12), (4, 28.0)])
+def test_encoder_tiles_must_be_the_training_tiles(tile_px, mpp):
+    with pytest.raises(BadRequest, match="expected a divisor of 224 px that makes 112 um"):
+        EncoderJob(Path(), tile_px=tile_px, mpp=mpp)
+
+
+def test_an_encoder_of_two_um(tmp_path, tiles):
+    words = [
+        "encoder",
+        "--tiles",
+        tiles,
+        "--tile-px",
+        56,
+        "--mpp",
+        2,
+        "--name",
+        "two",
+        "--epochs",
+        1,
+        "--out",
+        tmp_path,
+    ]
+    result = CliRunner().invoke(app, [str(word) for word in words])
     assert result.exit_code == 0, result.output
-    head = find_card(out / "abmil-tumour.json")
-    check_contract(head, encoder)
-    assert head.classes == ("no tumour", "tumour")
-    assert head.metrics[cohort.name]["slides"] == 6
-    assert head.metrics[cohort.name]["tile_auroc_slides"] == 3
-    assert load_model(head).n_features == 512
+    card = find_card(tmp_path / "two.json")
+    assert (card.tile_px, card.mpp, card.field_um) == (56, 2.0, 112.0)
+    assert card.title == "WSI mini encoder at 2 um/px"

@@ -85,7 +85,7 @@ def check_bag(bag: FeatureBag, card: ModelCard) -> None:
         ("encoder sha256", card.encoder_sha256, bag.encoder.sha256),
         ("feature length", card.n_features, bag.features.shape[1]),
         ("tile side in px", card.tile_px, grid.tile_px),
-        ("um/px", f"{card.mpp:.6g}", f"{grid.mpp:.6g}"),
+        ("um/px", f"{card.mpp:.6g}", f"{grid.nominal_mpp(card.mpp):.6g}"),
     )
     for what, expected, got in pairs:
         if expected != got:

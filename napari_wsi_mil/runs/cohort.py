@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import time
 import uuid
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_wsi_mil.errors import BadRequest, StoreError, WsiMilError
+from napari_wsi_mil.ticks import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     """What is done with one slide; picklable where several processes share the slides."""
 
 FAILED = "failed"
+LOST = "lost"
+"""Between two attempts only."""
 PATIENCE = "15s"
 """How long a scheduler may take to answer."""
 
@@ -125,22 +130,52 @@ def over_slides(
     Raises BadRequest where the extra `cluster` is not installed or nobody answers at the address.
     """
     if scheduler is None and workers == 1:
-        found = []
+        done = []
         for row in rows:
-            found.append(_attempt(work, row))
-            tell(found[-1])
-        return tuple(found)
-    with _client(workers, scheduler) as (client, as_completed):
-        # One slide may fail or vanish with its worker; a second attempt elsewhere would only take others down too.
-        waiting = {client.submit(_attempt, work, row, pure=False, retries=0): i for i, row in enumerate(rows)}
-        ended: dict[int, Outcome] = {}
-        for future in as_completed(list(waiting)):
-            row = rows[waiting[future]]
-            problem = future.exception() if future.status != "finished" else None
-            outcome = future.result() if problem is None else Outcome(row.name, 0, 0.0, FAILED, _sentence(problem))
-            ended[waiting[future]] = outcome
-            tell(outcome)
-    return tuple(ended[i] for i in range(len(rows)))
+            done.append(_attempt(work, row))
+            tell(done[-1])
+        return tuple(done)
+    with _client(workers, scheduler) as client:
+        threads = max(sum(client.nthreads().values()), 1)
+        found: dict[int, Outcome] = {}
+        for outcome, i in _ended(client, work, list(enumerate(rows)), at_once=threads):
+            found[i] = outcome
+            if outcome.state != LOST:
+                tell(outcome)
+        # A worker that dies takes all it held with it: alone, only the slide that kills it fails again.
+        for pair in [(i, rows[i]) for i in sorted(found) if found[i].state == LOST]:
+            for outcome, i in _ended(client, work, [pair], at_once=1):
+                found[i] = replace(outcome, state=FAILED) if outcome.state == LOST else outcome
+                tell(found[i])
+    return tuple(found[i] for i in range(len(rows)))
+
+
+def _ended(
+    client: Any, work: Work, pairs: Sequence[tuple[int, SlideRow]], *, at_once: int
+) -> Iterator[tuple[Outcome, int]]:
+    """Yield what became of each row with its number, as they end; no more than `at_once` are given away."""
+    from distributed import KilledWorker, as_completed
+
+    def given(pair: tuple[int, SlideRow]) -> Any:
+        future = client.submit(_attempt, work, pair[1], pure=False)
+        running[future.key] = pair
+        return future
+
+    running: dict[Any, tuple[int, SlideRow]] = {}
+    todo = iter(pairs)
+    ending = as_completed([given(pair) for pair in islice(todo, at_once)], loop=client.loop)
+    for future in ending:
+        i, row = running.pop(future.key)
+        problem = None if future.status == "finished" else future.exception()
+        if problem is None:
+            outcome = future.result()
+        elif isinstance(problem, KilledWorker):
+            outcome = Outcome(row.name, 0, 0.0, LOST, "the process that worked on it died; it may lack memory.")
+        else:
+            outcome = Outcome(row.name, 0, 0.0, FAILED, _sentence(problem))
+        yield outcome, i
+        for pair in islice(todo, 1):
+            ending.add(given(pair))
 
 
 def write_summary(outcomes: Sequence[Outcome], path: Path | str) -> Path:
@@ -156,7 +191,8 @@ def write_summary(outcomes: Sequence[Outcome], path: Path | str) -> Path:
         partial.write_text(text.getvalue(), encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         message = f"{path}: could not be written ({error.strerror}); choose another folder or free some space."
         raise StoreError(message) from error
     return path
@@ -167,6 +203,8 @@ def _attempt(work: Work, row: SlideRow) -> Outcome:
     began = time.perf_counter()
     try:
         done = work(row)
+    except Cancelled:
+        raise
     except (WsiMilError, OSError, MemoryError, RuntimeError) as error:
         done = Done(0, FAILED, _sentence(error))
     return Outcome(row.name, done.tiles, round(time.perf_counter() - began, 2), done.state, done.sentence)
@@ -180,10 +218,11 @@ def _sentence(error: BaseException) -> str:
 
 
 @contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Any, Any]]:
-    """Give a dask client and `as_completed`; a cluster that was made for it ends with the block."""
+def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    """Give a dask client; a cluster that was made for it ends with the block."""
     try:
-        from distributed import Client, LocalCluster, as_completed
+        import dask
+        from distributed import Client, LocalCluster
     except ImportError as error:
         message = (
             "several processes need the extra `cluster`: run pip install 'napari-wsi-mil[cluster]', or use one worker."
@@ -198,10 +237,18 @@ def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Any, Any]]:
             )
             raise BadRequest(message) from error
         with client:
-            yield client, as_completed
+            try:
+                client.wait_for_workers(1, timeout=PATIENCE)
+            except TimeoutError as error:
+                message = f"--scheduler {scheduler}: has no workers after {PATIENCE}; start some with `dask worker`."
+                raise BadRequest(message) from error
+            yield client
         return
-    cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0, host="127.0.0.1"
-    )
+    # No second attempt elsewhere: it would take other workers down, and with them other slides.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0, host="127.0.0.1",
+            silence_logs=logging.ERROR,
+        )  # fmt: skip
     with cluster, Client(cluster, set_as_default=False) as client:
-        yield client, as_completed
+        yield client

@@ -94,7 +94,7 @@ def check_grid(slide: Slide, grid: TileGrid, card: ModelCard) -> None:
         ("slide fingerprint", slide.fingerprint, grid.slide_fingerprint),
         ("slide size", slide.shape0_yx, grid.slide_shape_yx),
         ("tile side in px", card.tile_px, grid.tile_px),
-        ("um/px", f"{card.mpp:.6g}", f"{grid.mpp:.6g}"),
+        ("um/px", f"{card.mpp:.6g}", f"{grid.nominal_mpp(card.mpp):.6g}"),
         ("um/px of level 0", f"{slide.require_mpp():.6g}", f"{grid.mpp / grid.downsample:.6g}"),
     )
     for what, expected, got in pairs:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
     Floats = npt.NDArray[np.float64]
 
+FOREIGN_MPP_SHARE = 0.05
+
 
 @dataclass(frozen=True, eq=False)
 class TileGrid:
@@ -91,6 +93,14 @@ class TileGrid:
         """Identity of the grid, 32 hex digits: the lattice and which of its tiles are taken."""
         text = self.lattice_id.encode() + np.ascontiguousarray(self.cells, "<i4").tobytes()
         return hashlib.sha256(text).hexdigest()[:32]
+
+    def nominal_mpp(self, wanted: float) -> float:
+        """Return `wanted` um/px where tiles laid by another program are within 5 % of it, else this grid's own.
+
+        Others tile by nominal magnification: their "20x" is 0.5042 um/px on a slide of 0.2521.
+        """
+        near = self.corners_yx0 is not None and abs(self.mpp / wanted - 1) <= FOREIGN_MPP_SHARE
+        return wanted if near else self.mpp
 
     def take(self, rows: Any) -> TileGrid:
         """Return the grid of some tiles only: `rows` (M,) int or (N,) bool."""

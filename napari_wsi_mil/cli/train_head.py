@@ -114,7 +114,7 @@ def _check_plan(entries: Sequence[Entry], tests: dict[str, list[Entry]], job: He
     if job.folds and any(entry.split == "val" for entry in entries):
         message = "--folds makes its own held-out slides, the table names some as val; leave out one of the two."
         raise BadRequest(message)
-    check_targets(entries, task)
+    check_targets(entries, task, target.names if task == "classify" else ())
     parts, folds = _plan(entries, job)
     for learn in (parts.learn, *(fold.learn for fold in folds)):
         hold_out(learn, job.recipe.held_out, seed=seed, task=task)

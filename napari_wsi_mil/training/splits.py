@@ -45,8 +45,11 @@ class Parts(Generic[AnyBag]):
     test: list[AnyBag]
 
 
-def check_targets(bags: Sequence[Labelled], task: Task) -> None:
-    """Raise BadRequest unless there is something to learn: two classes of two patients, or four patients of values."""
+def check_targets(bags: Sequence[Labelled], task: Task, names: Sequence[str] = ()) -> None:
+    """Raise BadRequest unless there is something to learn: two classes of two patients, or four patients of values.
+
+    `names` are what people call the classes; every one of them must be there.
+    """
     if task == "regress":
         wrong = [bag.name for bag in bags if not np.isfinite(bag.value)]
         patients = {bag.group for bag in bags}
@@ -57,12 +60,13 @@ def check_targets(bags: Sequence[Labelled], task: Task) -> None:
             )
             raise BadRequest(message)
         return
-    members = _patients_by_class(bags)
+    members = {k: set[str]() for k in range(len(names))} | _patients_by_class(bags)
     for label in sorted(members):
         if len(members[label]) < 2 or len(members) < 2:
             slides = sum(bag.label == label for bag in bags)
+            called = names[label] if names else label
             message = (
-                f"class {label} has {slides} slides of {len(bags)}, from {len(members[label])} patients; "
+                f"class {called} has {slides} slides of {len(bags)}, from {len(members[label])} patients; "
                 "training needs two classes of two slides each, of two patients at least"
             )
             raise BadRequest(message)

@@ -14,6 +14,7 @@ from napari_wsi_mil.models.device import DeviceChoice, pick_device
 from napari_wsi_mil.models.registry import load_model
 from napari_wsi_mil.results import Attention, FeatureBag, ModelRef, ScoreMap
 from napari_wsi_mil.runs.embed import check_grid
+from napari_wsi_mil.runs.sanity import doubts
 from napari_wsi_mil.runs.watch import Stage, Watch
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from napari_wsi_mil.slide import Slide
 
     Floats = npt.NDArray[np.float32]
-
-FEW_TILES = 8
 
 
 def classify(
@@ -40,7 +39,7 @@ def classify(
     """Run only the head on features there are; `model` is the card's network where the caller has it loaded.
 
     Raises ContractMismatch if the features are not those of the card's encoder, um/px and tile size, or not of this
-    slide at its present pixel size, ModelError on answers that are not finite.
+    slide at its present pixel size, ModelError on answers that are not finite, WeightsError on altered files.
     """
     check_bag(bag, card)
     check_grid(slide, bag.grid, card)  # the pixel size may have been changed while tiles were encoded
@@ -73,7 +72,7 @@ def classify(
         device=choice.label,
         seconds=watch.seconds,
         versions={"napari-wsi-mil": napari_wsi_mil.__version__, "torch": torch.__version__, "numpy": version("numpy")},
-        notes=_notes(slide, raw),
+        notes=doubts(slide, bag, card, scores=raw[int(np.argmax(logits)) if len(raw) > 1 else 0]),
     )
 
 
@@ -111,16 +110,3 @@ def _forward(model: Head, bag: FeatureBag, choice: DeviceChoice) -> tuple[HeadOu
 def _numpy(tensor: torch.Tensor) -> Floats:
     out: Floats = tensor.detach().float().cpu().numpy()
     return out
-
-
-def _notes(slide: Slide, raw: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> tuple[str, ...]:
-    """Return what a reader of the map should know before trusting it."""
-    notes = []
-    n = raw.shape[1]
-    if n < FEW_TILES:
-        notes.append(f"Only {n} tile{'s' if n > 1 else ''} of tissue: the model was trained on many more per slide.")
-    elif float(np.ptp(raw, axis=1).max()) < 1e-3:
-        notes.append("All tiles have nearly the same score: the map shows no preference.")
-    if slide.pixel_size.by_hand:
-        notes.append("The pixel size was entered by hand, not read from the file.")
-    return tuple(notes)

@@ -78,14 +78,8 @@ def store_head(
     return store(final.head, values, folder, command=job.command, seed=recipe.seed)
 
 
-def _familiar(
-    folder: Path, job: HeadJob, kept: Sequence[LabelledBag], held: Sequence[LabelledBag]
-) -> tuple[str | None, str | None]:
+def _familiar(folder: Path, job: HeadJob, kept: Sequence[LabelledBag], held: Sequence[LabelledBag]) -> tuple[str, str]:
     """Write what the training tiles looked like; return file name and sha256."""
-    from importlib.util import find_spec
-
-    if find_spec("napari_wsi_mil.models.familiar") is None:
-        return None, None
     from napari_wsi_mil.models.familiar import fit_familiar, save_familiar
 
     familiar = fit_familiar([bag.features for bag in kept], [bag.features for bag in held], seed=job.recipe.seed)

@@ -26,6 +26,7 @@ class Watch:
         self._bar, self._log = bar, log
         self._task = None if bar is None else bar.add_task("", total=None, note="")
         self._writers: dict[str, Any] = {}
+        self._done = 0
 
     def __call__(self, what: str) -> Tick:
         """Return a tick that counts steps of `what`."""
@@ -33,6 +34,7 @@ class Watch:
             self._bar.reset(self._task, description=what, total=None, note="")
 
         def tick(done: int, total: int) -> None:
+            self._done = done
             if self._bar is not None:
                 self._bar.update(self._task, completed=done, total=total)
             else:
@@ -41,19 +43,16 @@ class Watch:
         return tick
 
     def told(self, run: str, metric: str) -> Callable[[Epoch], None]:
-        """Return what tells and logs the epochs of a training."""
-        number = 0
+        """Return what tells and logs the epochs of a training, which ticks before each."""
 
         def tell(epoch: Epoch) -> None:
-            nonlocal number
-            number += 1
             shown = "" if math.isnan(epoch.held_metric) else f", {metric} {epoch.held_metric:.3f}"
             text = f"loss {epoch.loss:.4f}, held out {epoch.held_loss:.4f}{shown}"
             if self._bar is not None:
                 self._bar.update(self._task, note=text)
             else:
                 typer.echo(f"{run}: {text}", err=True)
-            self._to_board(run, epoch, number)
+            self._to_board(run, epoch, self._done + 1)  # a resumed run does not start at 1
 
         return tell
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_wsi_mil.errors import WsiMilError
@@ -132,7 +131,7 @@ class AttentionPanel(SlideBoundPanel):
         self.region.changed.connect(self._write_notes)
         self.results.chosen.connect(self._chosen)
         self.result.what_if.wanted.connect(self._add_rest)
-        self.result.what_if.answered.connect(lambda: QTimer.singleShot(0, partial(self.show_all, self.result.what_if)))
+        self.result.what_if.answered.connect(partial(self.soon, partial(self.show_all, self.result.what_if)))
         layers = self.viewer.layers
         layers.events.inserted.connect(self._layers_changed)
         layers.events.removed.connect(self._layers_changed)
@@ -253,7 +252,7 @@ class AttentionPanel(SlideBoundPanel):
         )
         if self._first and slide is self.slide:
             self.result.show_layer(layer)
-            self.reveal(self.results)
+            self.soon(partial(self.reveal, self.results))
         self._first = False
         self.results.show_slide(self.slide, self.result.layer)
 

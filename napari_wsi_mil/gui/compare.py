@@ -22,13 +22,14 @@ from qtpy.QtWidgets import (
 
 from napari_wsi_mil.gui.answer import answers_text
 from napari_wsi_mil.gui.camera import look_at, visible
-from napari_wsi_mil.gui.heat_controls import fading_colours
 from napari_wsi_mil.gui.job import Job
 from napari_wsi_mil.gui.overview import Overview, overview_pixels
 from napari_wsi_mil.gui.parts import column, heading, look_of, row, thin, wrapped
+from napari_wsi_mil.gui.result_layers import name_of
 from napari_wsi_mil.gui.slides import images_of
-from napari_wsi_mil.results import MapChoice
-from napari_wsi_mil.tiles.raster import normalised, score_raster
+from napari_wsi_mil.results import HeatStyle, MapChoice
+from napari_wsi_mil.results.colours import colours
+from napari_wsi_mil.results.heat import heat, why_not
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -37,17 +38,20 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.gui.job import Say
     from napari_wsi_mil.results import Attention
+    from napari_wsi_mil.results.style import Scale
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
 
 CARD_PX, TEXTS_PX, MOST_COLUMNS, HEAT_OPACITY = 300, 60, 3, 0.75
-SCALES = {
+COLORMAP = "inferno"
+SCALES: dict[Scale, tuple[str, str]] = {
     "rank": ("Rank", "Each map coloured by the order of its tiles: scores of two models have no common unit."),
     "percentile": ("Percentile 1–99", "Each map from its own 1st to its own 99th percentile."),
+    "cohort": ("Held-out slides", "Each map by the range its model shows on held-out slides, the same on every slide."),
 }
 
 
-class Heat(NamedTuple):
+class Painted(NamedTuple):
     """A map to paint: RGBA cells and the level-0 rectangle (y, x, h, w) they cover."""
 
     rgba: npt.NDArray[np.uint8]
@@ -58,21 +62,22 @@ class Compared(NamedTuple):
     """All a comparison shows."""
 
     rgb: npt.NDArray[np.uint8]
-    heats: dict[str, list[Heat]]
-    """Per scale one for each result."""
+    heats: dict[Scale, list[Painted]]
+    """Per scale one map for each result; only scales all results know."""
     rho: list[list[str]]
     """Rank correlation of each two results in words."""
 
 
-def heat_of(result: Attention, choice: MapChoice, how: str) -> Heat:
-    """Return one map coloured from 0 to 1 of its scale."""
-    scores, (low, high) = normalised(result.map_scores(choice), how)  # type: ignore[arg-type]
-    raster = score_raster(result.grid, scores)
-    share = np.clip((raster.values - low) / max(high - low, 1e-12), 0, 1)
-    rgba = fading_colours().map(np.nan_to_num(share).ravel()).reshape(*share.shape, 4)
-    rgba[..., 3] = np.where(np.isnan(raster.values), 0, rgba[..., 3] * HEAT_OPACITY)
-    h, w = np.asarray(raster.values.shape) * raster.cell_yx0
-    return Heat((rgba * 255 + 0.5).astype(np.uint8), (*raster.corner_yx0, float(h), float(w)))
+def painted(result: Attention, choice: MapChoice, how: Scale) -> Painted | None:
+    """Return one map in the colours all maps have; None where the result does not know this scale."""
+    style = HeatStyle(choice=choice, normalise=how, colormap=COLORMAP, fade=True)
+    if why_not(result, style):
+        return None
+    drawn = heat(result, style)
+    rgba = drawn.rgba_cells()
+    rgba[..., 3] = np.rint(rgba[..., 3] * HEAT_OPACITY)
+    h, w = np.asarray(rgba.shape[:2]) * drawn.raster.cell_yx0
+    return Painted(rgba, (*drawn.raster.corner_yx0, float(h), float(w)))
 
 
 def compare(images: list[Image], pairs: list[tuple[Attention, MapChoice]], tick: Tick, say: Say) -> Compared:
@@ -80,7 +85,8 @@ def compare(images: list[Image], pairs: list[tuple[Attention, MapChoice]], tick:
     rgb = overview_pixels(images, tick, say)
     from napari_wsi_mil.runs.agree import agreement
 
-    heats = {how: [heat_of(result, choice, how) for result, choice in pairs] for how in SCALES}
+    drawn = {how: [painted(result, choice, how) for result, choice in pairs] for how in SCALES}
+    heats = {how: maps for how, found in drawn.items() if len(maps := [m for m in found if m]) == len(pairs)}
     rho = []
     for i, (a, one) in enumerate(pairs):
         tick(i, len(pairs))
@@ -94,7 +100,7 @@ class HeatOverview(Overview):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heat: Heat | None = None
+        self.heat: Painted | None = None
         self.setMinimumSize(200, 150)
         self.setMaximumHeight(360)
 
@@ -115,7 +121,7 @@ class HeatOverview(Overview):
         painter.restore()
 
 
-class Scale(QWidget):
+class ColourBar(QWidget):
     """The colours of all maps from low to high."""
 
     def __init__(self) -> None:
@@ -125,8 +131,9 @@ class Scale(QWidget):
 
     def paintEvent(self, event: object) -> None:  # noqa: N802 - Qt's name
         painter = QPainter(self)
-        colours = fading_colours().map(np.linspace(0, 1, self.width()))
-        for i, (r, g, b, a) in enumerate(colours):
+        steps = colours(COLORMAP, fade=True)
+        rgba = steps[np.linspace(0, len(steps) - 1, self.width()).round().astype(int)]
+        for i, (r, g, b, a) in enumerate(rgba):
             painter.fillRect(i, 0, 1, self.height(), QColor.fromRgbF(float(r), float(g), float(b), float(a)))
         painter.end()
 
@@ -141,9 +148,8 @@ class CompareWindow(QDialog):
         self.setWindowTitle(f"Maps of {slide.name} side by side")
         self.maps = [HeatOverview() for _ in layers]
         self.scale, self.rho, self.note = QComboBox(), wrapped(), wrapped(muted=True)
-        for key, (text, tip) in SCALES.items():
+        for key, (text, _) in SCALES.items():
             self.scale.addItem(text, key)
-            self.scale.setItemData(self.scale.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.scale.setAccessibleName("Scale of the colours")
         self._compared: Compared | None = None
         self._build()
@@ -160,7 +166,7 @@ class CompareWindow(QDialog):
         look = look_of(self._viewer)
         self.setStyleSheet(f'QLabel[muted="true"] {{ color: {look.muted}; }}')
         line, parts = row(gap=8)
-        for part in (QLabel("Colours by"), self.scale, QLabel("low"), Scale(), QLabel("high")):
+        for part in (QLabel("Colours by"), self.scale, QLabel("low"), ColourBar(), QLabel("high")):
             parts.addWidget(part)
         parts.addStretch(1)
         cards, grid = QWidget(), QGridLayout()
@@ -189,11 +195,11 @@ class CompareWindow(QDialog):
     def _card(self, index: int, layer: Image, one: HeatOverview) -> QWidget:
         look, result = look_of(self._viewer), layer.metadata["wsi_result"]
         card, parts = column(gap=4)
-        title = wrapped(f"{index + 1} · {_name(layer)}")
+        title = wrapped(f"{index + 1} · {name_of(layer)}")
         title.setStyleSheet("font-weight: 600;")
         one.show_slide(self._slide.shape0_yx)
         one.set_colours(ground=look.raised, line=look.accent, text=look.muted)
-        one.setAccessibleName(f"Map of {_name(layer)}")
+        one.setAccessibleName(f"Map of {name_of(layer)}")
         one.setToolTip("Click or drag to move the view there; arrow keys move it by a quarter.")
         one.moved.connect(self._fly)
         answer = wrapped(answers_text(result))
@@ -204,6 +210,10 @@ class CompareWindow(QDialog):
 
     def _show(self, compared: Compared) -> None:
         self._compared = compared
+        # a scale stays only if every model knows it
+        for i in reversed(range(self.scale.count())):
+            if self.scale.itemData(i) not in compared.heats:
+                self.scale.removeItem(i)
         for one in self.maps:
             one.show_picture(compared.rgb)
         lines = [f"{j + 1} and {i + 1}: {text}" for i, found in enumerate(compared.rho) for j, text in enumerate(found)]
@@ -233,8 +243,3 @@ class CompareWindow(QDialog):
 
 def _shown(layer: Image) -> tuple[Attention, MapChoice]:
     return layer.metadata["wsi_result"], layer.metadata.get("wsi_choice") or MapChoice()
-
-
-def _name(layer: Image) -> str:
-    rest = " · rest" if layer.metadata.get("wsi_rest") else ""
-    return f"{layer.metadata['wsi_result'].title}{rest}"

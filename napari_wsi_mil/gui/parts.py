@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Literal
 
     from napari.components import ViewerModel
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MARGIN, GAP, ROOMY = 10, 6, 12
 PANEL_WIDTH, NARROWEST_PX = 340, 316
+SOON_MS = 50
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,10 @@ class Notice(QFrame):
         self.hide()
 
 
+def _nothing() -> None:
+    """What a panel does soon, unless told."""
+
+
 class Panel(QWidget):
     """A dock widget's content: one scrolling column that keeps a comfortable width."""
 
@@ -155,6 +161,11 @@ class Panel(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._scroll)
+        self._act: Callable[[], None] = _nothing
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SOON_MS)
+        self._soon.timeout.connect(lambda: self._act())
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.apply_theme()
         viewer.events.theme.connect(self._theme_changed)
@@ -167,6 +178,11 @@ class Panel(QWidget):
         body = self._scroll.widget()
         top = widget.mapTo(body, widget.rect().topLeft()).y()
         self._scroll.verticalScrollBar().setValue(max(top - MARGIN, 0))
+
+    def soon(self, act: Callable[[], None]) -> None:
+        """Call `act` once parts that just came have their size; not if the panel goes before."""
+        self._act = act
+        self._soon.start()
 
     def show_all(self, widget: QWidget) -> None:
         """Scroll no farther than to show all of `widget`, a part of the column."""

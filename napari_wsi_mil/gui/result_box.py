@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_wsi_mil.gui.answer import Answer
 from napari_wsi_mil.gui.heat_controls import HeatControls
 from napari_wsi_mil.gui.parts import Notice, heading, look_of, thin, wrapped
-from napari_wsi_mil.gui.result_layers import head_of, results_of
+from napari_wsi_mil.gui.result_layers import head_of, name_of, results_of
 from napari_wsi_mil.gui.tiles_box import TilesBox
 from napari_wsi_mil.gui.what_if_box import WhatIfBox, ask_what_if
 
@@ -76,7 +76,7 @@ class ResultBox(QWidget):
         result = self.result
         if layer is None or result is None:
             return
-        self.title.setText(result.title)
+        self.title.setText(name_of(layer))
         self.draw()
         seconds = sum(result.seconds.values())
         ran = f" in {seconds:.1f} s on {result.device}" if result.seconds else ""

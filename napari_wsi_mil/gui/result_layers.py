@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_wsi_mil.errors import BadRequest
-from napari_wsi_mil.gui.heat_controls import fading_colours
 from napari_wsi_mil.gui.slides import layers_of
 from napari_wsi_mil.layers import attention_layer
-from napari_wsi_mil.results import Attention
+from napari_wsi_mil.results import Attention, HeatStyle
+from napari_wsi_mil.results.heat import why_not
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 256 * 2**20
 """Features up to this size stay in memory with their result, so that a what-if need not read them again."""
+FIRST_STYLE = HeatStyle(fade=True)
 
 
 def is_result(layer: Layer) -> bool:
@@ -32,26 +33,34 @@ def results_of(viewer: ViewerModel, slide: Slide | None) -> list[Image]:
     return [] if slide is None else [layer for layer in layers_of(viewer, slide) if is_result(layer)]
 
 
+def name_of(layer: Image) -> str:
+    """Return what people call a result: its model, and whether it is of a part of the tiles."""
+    title: str = layer.metadata["wsi_result"].title
+    return f"Rest · {title}" if layer.metadata.get("wsi_rest") else title
+
+
 def add_result(
     viewer: ViewerModel, slide: Slide, result: Attention, *, rest: bool = False, show: bool = True, **more: Any
 ) -> Image:
-    """Add a result as a layer, in place of an earlier one of the same head; the others are hidden if it is shown.
+    """Add a result as a layer, in place of an earlier one of the same head, whose style it takes over.
 
-    `rest` marks the answer to a part of an earlier result's tiles. `more` goes to the layer's metadata under
-    'wsi_' names. The selected layer stays the selected one.
+    The other results are hidden if it is shown. `rest` marks the answer to a part of an earlier result's tiles. `more`
+    goes to the layer's metadata under 'wsi_' names. The selected layer stays the selected one.
     """
-    data, settings, _ = attention_layer(result, slide=slide)
-    settings["metadata"] |= {"wsi_rest": rest} | {f"wsi_{name}": value for name, value in more.items()}
-    settings["colormap"] = fading_colours()
-    settings["visible"] = show
-    if rest:
-        settings["name"] += " · rest"
     active = viewer.layers.selection.active
+    style = FIRST_STYLE
     for layer in results_of(viewer, slide):
         if layer.metadata["wsi_result"].head == result.head and layer.metadata.get("wsi_rest", False) == rest:
+            style = layer.metadata["wsi_style"]
             viewer.layers.remove(layer)
         elif show:
             layer.visible = False
+    style = FIRST_STYLE if style.choice.name not in result.map_names or why_not(result, style) else style
+    data, settings, _ = attention_layer(result, slide=slide, style=style)
+    settings["metadata"] |= {"wsi_rest": rest} | {f"wsi_{name}": value for name, value in more.items()}
+    settings["visible"] = show
+    if rest:
+        settings["name"] += " · rest"
     layer = viewer.add_image(data, **settings)
     if active in viewer.layers:
         viewer.layers.selection.active = active

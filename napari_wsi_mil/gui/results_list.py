@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QSizePolicy, QToolBut
 
 from napari_wsi_mil.gui.answer import answer_text
 from napari_wsi_mil.gui.parts import row, wrapped
+from napari_wsi_mil.gui.result_layers import name_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -44,7 +45,7 @@ class ResultRow(QWidget):
     def __init__(self, layer: Image, *, current: bool) -> None:
         super().__init__()
         result = layer.metadata["wsi_result"]
-        what = result.title + (" · rest" if layer.metadata.get("wsi_rest") else "")
+        what = name_of(layer)
         self.layer, self.eye = layer, QCheckBox()
         self.name, self.answer, self.remove = ShortButton(what), QLabel(), QToolButton()
         words = answer_text(result)

@@ -108,6 +108,8 @@ class RunBox(QWidget):
         self.status.setText(f"{self._about}{self._stage} …")
 
     def _progressed(self, done: int, total: int) -> None:
+        if total <= 1:
+            return
         self._pace.note(done, total)
         self.bar.setRange(0, max(total, 1))
         self.bar.setValue(done)

@@ -98,7 +98,7 @@ def test_the_rest_becomes_a_result_of_its_own(asking) -> None:
     asking.click(box.show_map)
     asking.bench.settle()
     names = [row.name.whole for row in asking.panel.results.list.rows]
-    assert names == ["Title of a", "Title of a · rest"]
+    assert names == ["Title of a", "Rest · Title of a"]
     first, rest = asking.layers("attention")
     assert (first.visible, rest.visible) == (False, True)
     assert rest.data.shape == (8, 6)

@@ -115,6 +115,11 @@ class Attention:
         return kept[sigma_tiles]
 
     @functools.cached_property
+    def last_drawn(self) -> dict[object, Any]:
+        """What `results.heat` drew last, so that other colours of the same pixels cost nothing."""
+        return {}
+
+    @functools.cached_property
     def _smoothers(self) -> dict[float, Smoother]:
         return {}
 

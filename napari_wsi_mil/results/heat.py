@@ -73,7 +73,8 @@ class Heat:
     def rgba_cells(self) -> npt.NDArray[np.uint8]:
         """Return (rows, columns, 4) uint8 colours of the raster, with alpha 0 where nothing is drawn."""
         low, high = self.limits
-        share = np.clip((self.raster.values - low) / (high - low), 0, 1)
+        # limits of a constant map are too near for a float32
+        share = np.clip((self.raster.values.astype(np.float64) - low) / (high - low), 0, 1)
         step = np.where(np.isnan(share), 0, share * (STEPS - 1)).round().astype(np.intp)
         out = np.rint(self.rgba * 255).astype(np.uint8)[step]
         out[np.isnan(share)] = 0
@@ -107,8 +108,7 @@ def heat(result: Attention, style: HeatStyle) -> Heat:
     refusal = why_not(result, style)
     if refusal:
         raise BadRequest(refusal)
-    scores = raw if style.normalise != "rank" else signed_ranks(raw) if about.signed else ranks(raw)
-    shown, raster = _drawn(result, scores, style.smooth)
+    shown, raster = _drawn(result, style)
     limits = _limits(result, shown, style)
     cut = _cut(shown, style.threshold, signed=about.signed)
     if cut is not None:
@@ -129,15 +129,26 @@ def heat(result: Attention, style: HeatStyle) -> Heat:
     )
 
 
-def _drawn(result: Attention, scores: Floats, smooth: float) -> tuple[Floats, Raster]:
-    """Return what each tile shows, and the raster of it."""
-    laid = result.mosaic
-    if smooth <= 0:
-        return scores, Raster(laid.draw(scores), laid.corner_yx0, (laid.cell_px0, laid.cell_px0))
-    smoother = result.smoother(smooth)
-    field = smoother.field(scores)
-    values, cell = smoother.draw(field, laid)
-    return smoother.at_tiles(field), Raster(values, laid.corner_yx0, (cell, cell))
+def _drawn(result: Attention, style: HeatStyle) -> tuple[Floats, Raster]:
+    """Return what each tile shows, and the raster of it before any threshold."""
+    key = (style.choice, style.normalise == "rank", style.smooth)
+    kept = result.last_drawn
+    if key not in kept:
+        raw, laid = result.map_scores(style.choice), result.mosaic
+        order = signed_ranks if meaning(style.choice.name).signed else ranks
+        shown = order(raw) if style.normalise == "rank" else raw
+        if style.smooth <= 0:
+            values, cell = laid.draw(shown), laid.cell_px0
+        else:
+            smoother = result.smoother(style.smooth)
+            field = smoother.field(shown)
+            values, cell = smoother.draw(field, laid)
+            shown = smoother.at_tiles(field)
+        values.flags.writeable = False
+        kept.clear()
+        kept[key] = shown, Raster(values, laid.corner_yx0, (cell, cell))
+    found: tuple[Floats, Raster] = kept[key]
+    return found
 
 
 def _limits(result: Attention, shown: Floats, style: HeatStyle) -> Range:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     Wide = npt.NDArray[np.float64]
     Whole = npt.NDArray[np.int64]
 
-FINEST = 16
-"""Where edges must be rounded, a tile has at most this many cells along its side."""
-MOST_CELLS, LONGEST = 2**22, 8192
+PARTS = (*range(1, 17), 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Where edges must be rounded, cells are one of these parts of a tile or of the stride."""
+MOST_CELLS, LONGEST = 6_000_000, 8192
 """A raster has no more cells, in all and along one side: it must reach the graphics card in milliseconds."""
 EXACT_PX0 = 0.01
 """Edges this near to those of cells, in level-0 pixels, count as exact."""
+GOOD_PX0 = 0.5
+"""Where no cells are exact, those that move edges by no more than this are as good as finer ones."""
 FEW_ADDITIONS = 2**22
 
 
@@ -45,7 +48,7 @@ class Mosaic:
     """(U,) flat index of the first cell of tiles, each once."""
     of: Whole | None
     """(N,) which of `starts` a tile has; None where no two tiles begin at one cell."""
-    count: npt.NDArray[np.int32]
+    count: npt.NDArray[np.uint16]
     """(rows, columns) number of tiles over a cell."""
     index: npt.NDArray[np.int32] | None
     """(rows, columns) which tile covers a cell, -1 none; None where tiles overlap."""
@@ -60,9 +63,15 @@ class Mosaic:
         # A running sum would carry what is not finite over all that follows.
         few = many * self.span**2 <= FEW_ADDITIONS or not np.isfinite(wide).all()
         total = self._added(sums) if few else _boxes(self.starts, sums, self.span, shape=self.shape)
-        with np.errstate(invalid="ignore"):
-            # 0 / 0 is the NaN that marks what no tile covers
-            return np.asarray(np.where(self.count > 0, total, np.nan) / np.maximum(self.count, 1), np.float32)
+        out = np.empty(self.shape, np.float32)
+        return np.multiply(total, self._shares, out=out, casting="same_kind")
+
+    @cached_property
+    def _shares(self) -> Wide:
+        """(rows, columns) 1 over the number of tiles, NaN where there is none."""
+        share = np.full(self.count.max() + 1, np.nan)
+        share[1:] = 1 / np.arange(1, len(share))
+        return np.asarray(share[self.count])
 
     def _added(self, sums: Wide) -> Wide:
         total = np.zeros(self.shape[0] * self.shape[1])
@@ -76,8 +85,9 @@ def mosaic(grid: TileGrid) -> Mosaic:
     """Lay the tiles of a grid (at least one) on square cells.
 
     Cells are as large as they can be with all edges of tiles on edges of cells, wherever the lattice begins and
-    however many lattices there are. Where that takes more than 4,194,304 cells (or 8,192 along a side), edges are
-    rounded to the cell size among 1/1 to 1/16 of tile or stride that moves them least: `rounded_px0`.
+    however many lattices there are. Where that takes more than 6,000,000 cells (or 8,192 along a side), edges are
+    rounded to cells of a whole part of tile or stride, the part within this limit that moves them least, by
+    `rounded_px0`: under half a cell where tile and cell are commensurate.
     """
     side = grid.side_yx0[0]
     low = grid.yx0.min(0)
@@ -92,7 +102,7 @@ def mosaic(grid: TileGrid) -> Mosaic:
     # in grid order, where no two tiles begin alike
     first = flat if alone else first
     often = np.ones(len(first)) if alone else np.bincount(of).astype(float)
-    count = np.rint(_boxes(first, often, span, shape=(height, width))).astype(np.int32)
+    count = np.rint(_boxes(first, often, span, shape=(height, width))).astype(np.uint16)
     index = None
     if count.max() == 1:
         number = _boxes(flat, np.arange(1.0, len(flat) + 1), span, shape=(height, width))
@@ -115,7 +125,7 @@ def _boxes(starts: Whole, values: Wide, span: int, *, shape: tuple[int, int]) ->
 
 def _shares(grid: TileGrid) -> list[float]:
     """Return cell sizes to fall back on: whole parts of the tile and of the stride."""
-    return [size / k for k in range(1, FINEST + 1) for size in (grid.side_yx0[0], grid.stride_yx0[0])]
+    return [size / k for k in PARTS for size in (grid.side_yx0[0], grid.stride_yx0[0])]
 
 
 def _measures(grid: TileGrid, offsets: Sequence[Wide]) -> list[float]:
@@ -136,7 +146,7 @@ def _measures(grid: TileGrid, offsets: Sequence[Wide]) -> list[float]:
 
 
 def _cell(offsets: Sequence[Wide], *, side: float, units: Sequence[float]) -> tuple[float, float]:
-    """Return the best cell size and how far it moves edges: the largest exact one, else the one that moves them least.
+    """Return the best cell size and how far it moves edges: the largest exact or good one, else that of least moves.
 
     The tile itself is taken where every size has too many cells.
     """
@@ -147,7 +157,7 @@ def _cell(offsets: Sequence[Wide], *, side: float, units: Sequence[float]) -> tu
         if max(sides) > LONGEST or sides[0] * sides[1] > MOST_CELLS:
             continue
         off = _moved(offsets, side, unit)
-        key = (0.0 if off < EXACT_PX0 else off, -unit)
+        key = (0.0 if off < EXACT_PX0 else max(off, GOOD_PX0), -unit)
         if key < best_key:
             best, best_key = (unit, off), key
     return best

@@ -62,16 +62,15 @@ class Smoother:
         return np.asarray(blurred)
 
     def field(self, scores: Floats) -> Wide:
-        """Return the weighted mean at each node of the lattice, NaN far from all tiles."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(self._blur(scores.astype(np.float64)) / self._covered)
+        """Return the weighted mean at each node of the lattice; nodes beyond the reach of all tiles are 0."""
+        blurred = self._blur(scores.astype(np.float64))
+        return np.divide(blurred, self._covered, out=np.zeros_like(blurred), where=self._covered > 0)
 
     def at_tiles(self, field: Wide) -> Floats:
         """Return (N,) float32 of a field at the tiles' centres."""
         flat, total = field.ravel(), np.zeros(len(self._places))
         for node, weight in zip(self._nodes, self._weights, strict=True):
-            # beside a node with no weight there may be one that is NaN
-            total += np.where(weight > 0, flat[node] * weight, 0.0)
+            total += flat[node] * weight
         return total.astype(np.float32)
 
     def draw(self, field: Wide, on: Mosaic) -> tuple[Floats, float]:
@@ -83,8 +82,8 @@ class Smoother:
         for axis in (0, 1):
             centre = on.corner_yx0[axis] + (np.arange(on.shape[axis] * fine) + 0.5) * cell
             values = _between(values, (centre - self._side / 2) / self._stride - self._low[axis], axis)
-        glass = np.repeat(np.repeat(on.count == 0, fine, axis=0), fine, axis=1)
-        values[glass] = np.nan
+        glass = (on.count == 0)[:, None, :, None]
+        np.copyto(values.reshape(on.shape[0], fine, on.shape[1], fine), np.float32(np.nan), where=glass)
         return values, cell
 
 
@@ -95,10 +94,8 @@ def _between(values: Floats, places: Wide, axis: int) -> Floats:
     high = np.minimum(low + 1, values.shape[axis] - 1)
     share = (places - low).astype(np.float32)
     share = share[:, None] if axis == 0 else share
-    first, second = np.take(values, low, axis), np.take(values, high, axis)
-    # a node far from all tiles is NaN; where it has no share it has no say
-    mixed = first + share * (second - first)
-    lost = np.isnan(mixed)
-    if lost.any():
-        mixed[lost] = np.where(np.isnan(first), second, first)[lost]
-    return np.asarray(mixed, np.float32)
+    first, step = np.take(values, low, axis), np.take(values, high, axis)
+    step -= first
+    step *= share
+    first += step
+    return first

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.tiles import TileGrid
-from napari_wsi_mil.tiles.mosaic import mosaic
+from napari_wsi_mil.tiles.mosaic import PARTS, mosaic
 from napari_wsi_mil.tiles.raster import normalised, score_raster
 
 NAN = np.nan
@@ -58,13 +58,17 @@ def test_sizes_without_common_measure_are_exact_while_that_is_small_and_rounded_
     assert few.values.shape == (9 * 75 + 112,) * 2
     assert few.cell_yx0 == (2.0, 2.0)
     many = mosaic(grid([[0, 0], [99, 99]], tile=112, stride=75))
-    # the best of 1/1 to 1/16 of tile and stride in 4,194,304 cells: a fifteenth of the stride puts the far edge 6 px0 off
-    assert many.shape[0] * many.shape[1] <= 2**22
+    # the best part of tile and stride in 6,000,000 cells
+    assert many.shape[0] * many.shape[1] <= 6_000_000
     assert many.rounded_px0 == pytest.approx(min(rounding(u) for u in shares(112, 75)))
 
 
+def cells(unit):
+    return ((99 * 150 + 224) / unit) ** 2
+
+
 def shares(tile, stride):
-    return [2 * size / k for k in range(1, 17) for size in (tile, stride) if 2048 * 2 * size / k >= 99 * 75 * 2 + 224]
+    return [2 * size / k for k in PARTS for size in (tile, stride) if cells(2 * size / k) <= 6_000_000]
 
 
 def rounding(unit):

@@ -25,6 +25,8 @@ COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#00
 
 def plot_curves(path: Path, histories: Mapping[str, Sequence[Epoch]], *, metric: str) -> None:
     """Draw losses and the held-out metric per epoch, the last run bold and the others thin."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, (left, right) = _figure(2)
     for i, (name, history) in enumerate(histories.items(), 1):
         bold = i == len(histories)
@@ -36,6 +38,7 @@ def plot_curves(path: Path, histories: Mapping[str, Sequence[Epoch]], *, metric:
     left.set(xlabel="epoch", ylabel="loss")
     right.set(xlabel="epoch", ylabel=f"{metric}, held-out slides")
     for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
     _save(figure, path)
 

@@ -78,9 +78,16 @@ class SACMIL(Head):
     MLP width, the scale at which mixing starts (`mix_start`; at 0 training begins as attention pooling of rotated tiles
     and learns to mix, which kept attention sharp in our trials), pooling, norm before pooling, taking off the bag's
     mean (`centre`), putting features on the first `whiten` principal axes of the training tiles (see `Whiten`), and the
-    norms before and after a mixing step (`norm`, `post_norm`, see `ShiftMix`). Every block mixes within regions, then
-    across them. Full correlation needs radix^blocks >= number of regions and >= region size, with "chord" as many
-    blocks as log2 of both. No figure of that paper is claimed.
+    norms before and after a mixing step (`norm`, `post_norm`, see `ShiftMix`). Blocks mix within regions and across
+    them, in turn ("alternate") or first all steps within, then all across (`order`).
+
+    Every tile reaches every logit, through the pooling if not sooner. With "regions-first" and balanced regions it also
+    reaches every token, and with "alternate" where all regions are of one size (else some tokens miss some tiles of
+    surplus slots), as long as radix^blocks, or 2^blocks with "chord", is at least the length of the longest ring. So
+    that longer bags than those of the training keep this, regions grow beyond `region_size` where there would be too
+    many (`grow`; not with "window"): 16^2 serves 65,536 tiles, half of that with "regions-first". Beyond, tiles far
+    apart meet only in the pooling.
+    No figure of that paper is claimed.
     """
 
     needs_coordinates: ClassVar[bool] = True
@@ -97,6 +104,8 @@ class SACMIL(Head):
         ordering: Ordering = "hilbert",
         region_size: int = 64,
         cut: Cut = "balanced",
+        grow: bool = True,
+        order: Literal["alternate", "regions-first"] = "alternate",
         position: bool = True,
         centre_of: Literal["mean", "bbox"] = "mean",
         angles: Literal["integer", "omega"] = "integer",
@@ -121,6 +130,10 @@ class SACMIL(Head):
         self.ordering, self.region_size, self.cut = ordering, region_size, cut
         self.position, self.centre_of, self.angles, self.base = position, centre_of, angles, base
         self.shift, self.centre = shift, centre
+        self.order = order
+        # A ring across regions that takes in surplus tiles is up to twice as long as there are regions.
+        most = radix**blocks if order == "alternate" else (radix**blocks + 1) // 2
+        self.most_regions = most if grow and shift == "radix" and blocks else None
         self.whiten = None if whiten is None else Whiten(n_features, whiten)
         self.project = nn.Sequential(nn.Linear(whiten or n_features, width), nn.GELU(), nn.Dropout(dropout))
         steps = [_offsets(shift, t, radix if shift == "radix" else chord_tracks) for t in range(blocks)]
@@ -145,7 +158,7 @@ class SACMIL(Head):
         """
         self.check_bag(features, yx)
         assert yx is not None  # check_bag refuses it
-        regions = group(yx, ordering=self.ordering, size=self.region_size, cut=self.cut)
+        regions = self.regions_of(yx)
         tokens = self.correlate(features, yx, regions)
         if self.pool is None:
             raw = tokens.new_zeros(1, len(tokens))
@@ -162,9 +175,7 @@ class SACMIL(Head):
 
     def correlate(self, features: torch.Tensor, yx: torch.Tensor, regions: Regions) -> torch.Tensor:
         """Return (N, width) tokens in curve order, after rotation and all blocks."""
-        rings = Ring(regions.region), Ring(regions.slot)
-        pairs = list(zip(self.within, self.across, strict=True))[: self.blocks_for(regions)]
-        steps: list[tuple[Any, Ring]] = [step for pair in pairs for step in zip(pair, rings, strict=True)]
+        steps = self._steps(regions)
         start = self._starter(features, yx, regions.order)
         if torch.is_grad_enabled():
             tokens = start(slice(0, len(yx)))
@@ -193,11 +204,28 @@ class SACMIL(Head):
 
         return start
 
-    def blocks_for(self, regions: Regions) -> int:
-        """Return how many blocks run: all with radix shifts, ceil(log2(longest ring)) at most with chord shifts."""
+    def regions_of(self, yx: torch.Tensor) -> Regions:
+        """Return the tiles in curve order and their regions; `yx` (N, 2) in tile units."""
+        least = -(-len(yx) // self.most_regions) if self.most_regions and self.ordering != "window" else 0
+        return group(yx, ordering=self.ordering, size=max(self.region_size, least), cut=self.cut)
+
+    def _steps(self, regions: Regions) -> list[tuple[Any, Ring]]:
+        """Return the mixing steps in order, each with its rings."""
+        first = self.order == "regions-first"
+        slot = regions.slot
+        if first and self.cut == "balanced" and self.ordering != "window":
+            # Regions differ by one tile: one that is surplus joins the ring of its neighbour, which visits all regions.
+            slot = slot.clamp_max(int(torch.bincount(regions.region).min()) - 1)
+        inside, outside = Ring(regions.region), Ring(slot)
+        blocks = self.blocks_for(max(int(inside.count.max()), int(outside.count.max())))
+        within = [(step, inside) for step in self.within[:blocks]]
+        across = [(step, outside) for step in self.across[:blocks]]
+        return within + across if first else [step for pair in zip(within, across, strict=True) for step in pair]
+
+    def blocks_for(self, longest: int) -> int:
+        """Return how many blocks run for rings of up to `longest`: all with radix, ceil(log2) with chord."""
         if self.shift == "radix":
             return len(self.within)
-        longest = max(int(regions.region[-1]), int(regions.slot.max())) + 1
         return min(len(self.within), max(1, (longest - 1).bit_length()))
 
 

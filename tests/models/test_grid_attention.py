@@ -191,7 +191,9 @@ def test_training_reaches_every_weight_and_drops_logits():
 
 
 def test_a_grid_that_would_fill_the_memory_is_refused():
-    with pytest.raises(BadRequest, match="grid of 1000001 x 10 cells, expected at most 4194304 cells; pass coordinates"):
+    with pytest.raises(
+        BadRequest, match="grid of 1000001 x 10 cells, expected at most 4194304 cells; pass coordinates"
+    ):
         make()(torch.ones(2, K), torch.tensor([[0.0, 0.0], [1e6, 9.0]]))
 
 

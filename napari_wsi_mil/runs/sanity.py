@@ -11,6 +11,8 @@ from napari_wsi_mil.models.familiar import load_familiar
 from napari_wsi_mil.tiles.stain import chroma, white_point
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from napari_wsi_mil.models.card import ModelCard
@@ -30,6 +32,7 @@ EMPTY = 0.9
 """Part of a tile that must be glass for it to count as empty."""
 PROBE_PX = 28
 """Side of the small picture in which glass is looked for."""
+PROBES = 8
 GLASS_CHROMA, GLASS_DARKNESS = 12.0, 30.0
 """Spread of R, G, B and darkness below white up to which a pixel is glass."""
 
@@ -71,9 +74,12 @@ def unfamiliar_tissue(bag: FeatureBag, card: ModelCard) -> str | None:
 def glass_on_top(slide: Slide, grid: TileGrid, scores: Floats) -> str | None:
     """Say so if most of the tiles with the highest scores are empty glass, by their pixels and not by any mask."""
     count = min(TOP_TILES, max(1, len(scores) // 4))
-    top = np.argsort(-scores, kind="stable")[:count]
+    top = np.argsort(-scores, kind="stable")[:count].tolist()
     try:
-        empty = sum(is_empty(slide, grid, int(row)) for row in top)
+        empty = sum(is_empty(slide, grid, row) for row in top)
+        if empty > count / 2:  # by their own light; pale tissue without glass beside it may look so
+            white = glass_colour(slide, grid)
+            empty = sum(is_empty(slide, grid, row, white=white) for row in top)
     except SlideError as error:
         return f"Whether the highest scores lie on glass could not be checked: {error}"
     if empty <= count / 2:
@@ -81,17 +87,31 @@ def glass_on_top(slide: Slide, grid: TileGrid, scores: Floats) -> str | None:
     return f"{empty} of the {count} tiles with the highest scores are empty glass: the answer does not rest on tissue."
 
 
-def is_empty(slide: Slide, grid: TileGrid, row: int) -> bool:
-    """Whether a tile shows glass nearly everywhere; never on slides with fluorescence channels."""
+def is_empty(slide: Slide, grid: TileGrid, row: int, *, white: Floats | None = None) -> bool:
+    """Whether a tile shows glass nearly everywhere; never on slides with fluorescence channels.
+
+    `white` (3,) is the colour of glass; without it the tile's own brightest nearly neutral colour.
+    """
     if slide.meta.channels:
         return False
-    y, x = grid.yx0[row]
-    mpp = slide.require_mpp() * grid.side_yx0[0] / PROBE_PX
-    picture = slide.read_rgb((float(y), float(x)), (PROBE_PX, PROBE_PX), mpp=mpp)
-    white = white_point(picture)
+    picture = _picture(slide, grid, grid.yx0[row])
+    white = white_point(picture) if white is None else white
     darkness = (white - picture).max(-1)
     glass = (chroma(picture, white) <= GLASS_CHROMA) & (darkness <= GLASS_DARKNESS)
     return float(glass.mean()) >= EMPTY
+
+
+def glass_colour(slide: Slide, grid: TileGrid) -> Floats:
+    """Return (3,) the colour of glass, from 8 x 8 tile-sized pictures all over the slide."""
+    steps = (np.arange(PROBES) + 0.5) / PROBES
+    places = [np.maximum(steps * n - side / 2, 0) for n, side in zip(slide.shape0_yx, grid.side_yx0, strict=True)]
+    return white_point(np.concatenate([_picture(slide, grid, (y, x)) for y in places[0] for x in places[1]]))
+
+
+def _picture(slide: Slide, grid: TileGrid, yx0: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    """Return the tile-sized field at `yx0` as a small picture."""
+    mpp = slide.require_mpp() * grid.side_yx0[0] / PROBE_PX
+    return slide.read_rgb((float(yx0[0]), float(yx0[1])), (PROBE_PX, PROBE_PX), mpp=mpp)
 
 
 def enlarged(slide: Slide, card: ModelCard) -> str | None:

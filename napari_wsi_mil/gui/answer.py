@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_wsi_mil.gui.bars import Bars, percent_text
 from napari_wsi_mil.gui.parts import wrapped
@@ -22,13 +22,18 @@ def value_text(value: float, unit: str) -> str:
     return f"{number} {unit}".strip()
 
 
-def answer_text(result: Attention) -> str:
-    """Return the answer in a few words: the likeliest class with its probability, or the value."""
+def answer_parts(result: Attention) -> tuple[str, str]:
+    """Return the likeliest class and its probability, or nothing and the value."""
     if result.target == "value":
-        return value_text(result.value, result.unit)
+        return "", value_text(result.value, result.unit)
     if len(result.class_names) < 2:
-        return "scores only"
-    return f"{result.class_names[result.predicted]} {percent_text(float(result.probabilities[result.predicted]))}"
+        return "", "scores only"
+    return result.class_names[result.predicted], percent_text(float(result.probabilities[result.predicted]))
+
+
+def answer_text(result: Attention) -> str:
+    """Return the answer in a few words."""
+    return " ".join(answer_parts(result)).strip()
 
 
 def answers_text(result: Attention) -> str:
@@ -55,19 +60,20 @@ class Answer(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bars, self.value, self.range = Bars(), QLabel(), wrapped(muted=True)
-        self.value.setStyleSheet("font-size: 16pt; font-weight: 600;")
+        self.bars, self.name, self.value, self.range = Bars(), wrapped(), wrapped(), wrapped(muted=True)
+        self.value.setStyleSheet("font-size: 15pt; font-weight: 600;")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        for part in (self.bars, self.value, self.range):
+        for part in (self.bars, self.name, self.value, self.range):
             layout.addWidget(part)
 
     def show_result(self, result: Attention, look: Look, *, card: ModelCard | None = None) -> None:
         """Show the answer; `card` adds what values the head learned from."""
         self._switch(result)
         if result.target == "value":
-            self.value.setText(f"{result.class_names[0]}: {value_text(result.value, result.unit)}")
+            self.name.setText(result.class_names[0])
+            self.value.setText(value_text(result.value, result.unit))
             self.range.setText(range_text(card))
             self.range.setVisible(bool(self.range.text()))
         else:
@@ -79,6 +85,7 @@ class Answer(QWidget):
         if before.target == "value":
             change = f"{after.value - before.value:+.3g}".replace("-", "\u2212")
             arrow = f"{value_text(before.value, '')} → {value_text(after.value, before.unit)}"
+            self.name.setText(before.class_names[0])
             self.value.setText(f"{arrow}  ({change})")
         else:
             shares = list(before.probabilities), list(after.probabilities)
@@ -87,5 +94,6 @@ class Answer(QWidget):
     def _switch(self, result: Attention) -> None:
         number = result.target == "value"
         self.bars.setVisible(not number and len(result.class_names) > 1)
+        self.name.setVisible(number)
         self.value.setVisible(number)
         self.range.hide()

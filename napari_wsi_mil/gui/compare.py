@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.gui.job import Say
     from napari_wsi_mil.results import Attention
     from napari_wsi_mil.results.style import Scale
+    from napari_wsi_mil.runs.agree import Agreement
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
 
@@ -64,7 +65,7 @@ class Compared(NamedTuple):
     rgb: npt.NDArray[np.uint8]
     heats: dict[Scale, list[Painted]]
     """Per scale one map for each result; only scales all results know."""
-    rho: list[list[str]]
+    rho: str
     """Rank correlation of each two results in words."""
 
 
@@ -80,6 +81,17 @@ def painted(result: Attention, choice: MapChoice, how: Scale) -> Painted | None:
     return Painted(rgba, (*drawn.raster.corner_yx0, float(h), float(w)))
 
 
+def in_words(found: dict[tuple[int, int], Agreement]) -> str:
+    """Return rank correlations by pairs of results, counted from 0, for people, who count from 1."""
+    rows = []
+    for (i, j), (rho, common) in sorted(found.items()):
+        number = "–" if rho is None else f"{rho:.2f}".replace("-", "\u2212")
+        rows.append((f"{i + 1} and {j + 1}: {number}", f"{thin(common)} common tiles"))
+    if len({tiles for _, tiles in rows}) == 1:
+        return f"{'   ·   '.join(text for text, _ in rows)}   ({rows[0][1]})"
+    return "   ·   ".join(f"{text} ({tiles})" for text, tiles in rows)
+
+
 def compare(images: list[Image], pairs: list[tuple[Attention, MapChoice]], tick: Tick, say: Say) -> Compared:
     """Draw the overview and the maps, and compare each two of them; no model runs."""
     rgb = overview_pixels(images, tick, say)
@@ -87,12 +99,11 @@ def compare(images: list[Image], pairs: list[tuple[Attention, MapChoice]], tick:
 
     drawn = {how: [painted(result, choice, how) for result, choice in pairs] for how in SCALES}
     heats = {how: maps for how, found in drawn.items() if len(maps := [m for m in found if m]) == len(pairs)}
-    rho = []
+    rho: dict[tuple[int, int], Agreement] = {}
     for i, (a, one) in enumerate(pairs):
         tick(i, len(pairs))
-        found = [agreement(a, b, choices=(one, two)) for b, two in pairs[:i]]
-        rho.append(["–" if f.rho is None else f"{f.rho:.2f} on {thin(f.common)} tiles" for f in found])
-    return Compared(rgb, heats, rho)
+        rho |= {(j, i): agreement(b, a, choices=(two, one)) for j, (b, two) in enumerate(pairs[:i])}
+    return Compared(rgb, heats, in_words(rho))
 
 
 class HeatOverview(Overview):
@@ -173,7 +184,7 @@ class CompareWindow(QDialog):
         cards.setLayout(grid)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(12)
-        columns = min(len(self.layers), MOST_COLUMNS)
+        columns = 2 if len(self.layers) == 4 else min(len(self.layers), MOST_COLUMNS)
         for i, (layer, one) in enumerate(zip(self.layers, self.maps, strict=True)):
             grid.addWidget(self._card(i, layer, one), i // columns, i % columns)
         scroll = QScrollArea()
@@ -216,8 +227,7 @@ class CompareWindow(QDialog):
                 self.scale.removeItem(i)
         for one in self.maps:
             one.show_picture(compared.rgb)
-        lines = [f"{j + 1} and {i + 1}: {text}" for i, found in enumerate(compared.rho) for j, text in enumerate(found)]
-        self.rho.setText("   ·   ".join(lines))
+        self.rho.setText(compared.rho)
         self._draw()
         self._moved()
 

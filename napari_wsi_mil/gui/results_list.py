@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
-from napari_wsi_mil.gui.answer import answer_text
+from napari_wsi_mil.gui.answer import answer_parts, answer_text
 from napari_wsi_mil.gui.parts import row, wrapped
 from napari_wsi_mil.gui.result_layers import name_of
 
@@ -48,9 +48,11 @@ class ResultRow(QWidget):
         what = name_of(layer)
         self.layer, self.eye = layer, QCheckBox()
         self.name, self.answer, self.remove = ShortButton(what), QLabel(), QToolButton()
-        words = answer_text(result)
-        self.answer.setText(self.answer.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, ANSWER_PX))
-        self.answer.setToolTip(words)
+        kind, number = answer_parts(result)
+        measure = self.answer.fontMetrics()
+        room = ANSWER_PX - measure.horizontalAdvance(f" {number}")
+        self.answer.setText(f"{measure.elidedText(kind, Qt.TextElideMode.ElideRight, room)} {number}".strip())
+        self.answer.setToolTip(answer_text(result))
         self.eye.setChecked(layer.visible)
         self.eye.setToolTip("Show its heatmap.")
         self.eye.setAccessibleName(f"Show the heatmap of {what}")

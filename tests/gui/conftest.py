@@ -157,3 +157,22 @@ def desk(bench, opened, desk_module, monkeypatch):
     yield desk_module.Desk(bench, panel, model)
     panel.run.cancel()
     bench.qtbot.waitUntil(lambda: not panel.run.running, timeout=5000)
+
+
+@pytest.fixture
+def slide_panel(bench):
+    """Return a Slide panel without a slide."""
+    from napari_wsi_mil.gui.slide_panel import SlidePanel
+
+    panel = SlidePanel(bench.viewer)
+    bench.viewer.window.add_dock_widget(panel, name="Slide", area="right")
+    bench.qtbot.wait(30)
+    return panel
+
+
+@pytest.fixture
+def shown(bench, slide_panel, opened):
+    """Return the panel with the quarters slide shown and its overview drawn."""
+    bench.add(opened)
+    bench.qtbot.waitUntil(lambda: slide_panel.overview._picture is not None, timeout=5000)
+    return slide_panel

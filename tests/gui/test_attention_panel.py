@@ -67,7 +67,7 @@ def test_a_value_stands_in_place_of_the_bars(desk, desk_module) -> None:
     desk.panel.models.cards[:] = [head]
     desk.run()
     answer = desk.panel.result.answer
-    assert answer.value.text() == "mitoses: 12.5 per mm²"
+    assert (answer.name.text(), answer.value.text()) == ("mitoses", "12.5 per mm²")
     assert answer.range.text() == "Training slides: 10 per mm² on average, most between 4 and 16 per mm²."
     assert not answer.bars.isVisible()
     (one,) = desk.panel.results.list.rows

@@ -11,7 +11,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
 from napari_wsi_mil.gui.camera import visible
+from napari_wsi_mil.gui.compare import in_words
 from napari_wsi_mil.results import Attention
+from napari_wsi_mil.runs.agree import Agreement
 from napari_wsi_mil.slide import open_slide
 
 pytestmark = pytest.mark.gui
@@ -81,7 +83,7 @@ def test_side_by_side_each_map_in_one_frame_with_answer_and_correlation(two) -> 
     two.qtbot.waitUntil(lambda: bool(window.rho.text()), timeout=5000)
     # one map is 5 in one tile and 0 elsewhere, the other rises: rank 21 of 0..95
     expected = np.corrcoef(np.arange(96), np.arange(96) == 21)[0, 1]
-    assert window.rho.text() == f"1 and 2: {expected:.2f} on 96 tiles"
+    assert window.rho.text() == f"1 and 2: {expected:.2f}   (96 common tiles)".replace("-", "\u2212")
     first, second = window.maps
     assert first.heat.yx0 == second.heat.yx0 == (0.0, 0.0, 4096.0, 6144.0)
     hot = first.heat.rgba[1, 9]
@@ -103,6 +105,22 @@ def test_side_by_side_each_map_in_one_frame_with_answer_and_correlation(two) -> 
     assert (view.y + view.h / 2, view.x + view.w / 2) == pytest.approx((1.5 * 512, 9.5 * 512), abs=step)
     two.viewer.layers.clear()
     assert not window.isVisible()
+
+
+def test_correlations_are_told_by_pairs() -> None:
+    one, other = Agreement(-0.456, 96), Agreement(None, 2)
+    assert in_words({(0, 1): one, (0, 2): other}) == (
+        "1 and 2: \u22120.46 (96 common tiles)   ·   1 and 3: – (2 common tiles)"
+    )
+
+
+def test_a_long_class_name_leaves_room_for_its_probability(desk) -> None:
+    head = desk.card("a", classes=("invasive lobular carcinoma, pleomorphic", "normal"))
+    desk.model.act = lambda slide, _, **more: desk.answer(slide, head=head)
+    desk.run()
+    ((_, words, _, _),) = rows(desk)
+    assert words.startswith("invasive")
+    assert words.endswith("… 73.1%")
 
 
 def test_a_result_is_saved_and_opened_again(two, tmp_path, monkeypatch) -> None:

@@ -1,4 +1,4 @@
-"""The Slide panel, used as a person does: clicks, drags, typing."""
+"""The Slide slide_panel, used as a person does: clicks, drags, typing."""
 
 from __future__ import annotations
 
@@ -10,32 +10,15 @@ pytest.importorskip("qtpy")
 from napari.settings import get_settings
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QCheckBox, QInputDialog
+from qtpy.QtWidgets import QCheckBox
 
 from napari_wsi_mil.gui.associated import LABEL_BUTTON, PictureWindow
 from napari_wsi_mil.gui.camera import visible
-from napari_wsi_mil.gui.slide_panel import SlidePanel
 from napari_wsi_mil.slide import open_slide
 
 pytestmark = pytest.mark.gui
 
 LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def panel(bench):
-    panel = SlidePanel(bench.viewer)
-    bench.viewer.window.add_dock_widget(panel, name="Slide", area="right")
-    bench.qtbot.wait(30)
-    return panel
-
-
-@pytest.fixture
-def shown(bench, panel, opened):
-    """Return the panel with the quarters slide shown and its overview drawn."""
-    bench.add(opened)
-    bench.qtbot.waitUntil(lambda: panel.overview._picture is not None, timeout=5000)
-    return panel
 
 
 def click(widget) -> None:
@@ -44,10 +27,10 @@ def click(widget) -> None:
     QTest.mouseClick(widget, LEFT, Qt.KeyboardModifier.NoModifier, spot)
 
 
-def test_without_a_slide_it_says_what_to_do(panel) -> None:
-    assert panel.empty.isVisible()
-    assert not panel.overview.isVisible()
-    assert panel.empty.sample.isVisible()
+def test_without_a_slide_it_says_what_to_do(slide_panel) -> None:
+    assert slide_panel.empty.isVisible()
+    assert not slide_panel.overview.isVisible()
+    assert slide_panel.empty.sample.isVisible()
 
 
 def test_it_shows_what_the_file_says(shown) -> None:
@@ -113,59 +96,6 @@ def test_arrow_keys_move_by_a_quarter(bench, shown) -> None:
     after = visible(bench.viewer, bench.viewer.layers[0])
     assert after.x - before.x == pytest.approx(before.w / 4)
     assert after.y == pytest.approx(before.y)
-
-
-def test_another_pixel_size_rescales_the_layers_and_keeps_the_view(bench, shown, opened, quarters) -> None:
-    click(shown.magnifier.buttons[10])
-    outline = bench.viewer.add_shapes([[[0, 0], [100, 100]]], shape_type="rectangle", scale=(0.25, 0.25), units="um")
-    before = visible(bench.viewer, bench.viewer.layers[0])
-    shown.facts.mpp.clear()
-    QTest.keyClicks(shown.facts.mpp, "0.5")
-    QTest.keyClick(shown.facts.mpp, Qt.Key.Key_Return)
-    assert opened.mpp == 0.5
-    assert tuple(bench.viewer.layers[0].scale) == (0.5, 0.5)
-    assert tuple(outline.scale) == (0.5, 0.5)
-    assert visible(bench.viewer, bench.viewer.layers[0]) == pytest.approx(before)
-    assert shown.facts.text("Size").startswith("3.07 × 2.05 mm")
-    assert shown.magnifier.now.text() == "now 5×"
-    with open_slide(quarters) as again:
-        assert again.mpp == 0.5
-
-
-def test_a_wrong_pixel_size_is_refused_with_a_sentence(bench, shown, opened) -> None:
-    for typed, sentence in {
-        "abc": "The pixel size is a number in µm per pixel, such as 0.25, got 'abc'.",
-        "": "The pixel size is a number in µm per pixel, such as 0.25, got 'nothing'.",
-        "1000": "quarters.svs: a pixel size is between 0.01 and 100 um/px",
-        "-1": "quarters.svs: a pixel size is between 0.01 and 100 um/px",
-    }.items():
-        shown.facts.mpp.setText(typed)
-        click(shown.facts.use)
-        assert shown.facts.notice.isVisible()
-        assert shown.facts.notice.text.startswith(sentence)
-        assert opened.mpp == 0.25
-        assert tuple(bench.viewer.layers[0].scale) == (0.25, 0.25)
-
-
-def test_an_unknown_pixel_size_is_said_and_can_be_settled(bench, panel, pyramid_file) -> None:
-    path = pyramid_file("plain.svs", np.full((600, 900, 3), 200, np.uint8), None)
-    with open_slide(path) as slide:
-        (layer,) = bench.add(slide)
-        assert [str(unit) for unit in layer.units] == ["pixel", "pixel"]
-        assert panel.facts.notice.isVisible()
-        assert panel.facts.notice.text == "The file holds no pixel size. Enter the pixel size above."
-        assert not panel.magnifier.buttons[20].isEnabled()
-        assert panel.magnifier.buttons[0].isEnabled()
-        assert panel.magnifier.now.text() == ""
-        panel.facts.mpp.setText("0,5")
-        click(panel.facts.use)
-        assert slide.mpp == 0.5
-        assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
-        assert tuple(layer.scale) == (0.5, 0.5)
-        assert panel.magnifier.buttons[20].isEnabled()
-        assert not panel.facts.notice.isVisible()
-        bench.settle()
-        bench.viewer.layers.clear()
 
 
 def test_in_between_levels_are_a_switch(bench, shown) -> None:
@@ -252,37 +182,7 @@ def test_slide_files_open_without_asking_when_told_so(shown) -> None:
     assert settings.extension2reader == {"*.csv": "napari"}
 
 
-def test_the_notification_asks_for_the_pixel_size_and_asks_again(bench, panel, pyramid_file) -> None:
-    from napari.utils.notifications import notification_manager
-
-    slide = open_slide(pyramid_file("plain.svs", np.full((600, 900, 3), 200, np.uint8), None))
-    (layer,) = bench.add(slide)
-    note = notification_manager.records[-1]
-    assert note.message == f"Lengths are in pixels. plain.svs: {slide.pixel_size.problem}."
-    ((text, pressed),) = note.actions
-    assert text == "Enter pixel size …"
-    pressed(note)
-    dialog = find_dialog()
-    assert "plain.svs" in dialog.labelText()
-    dialog.setTextValue("many")
-    dialog.accept()
-    again = find_dialog()
-    assert "got 'many'" in again.labelText()
-    again.setTextValue("0.4")
-    again.accept()
-    assert slide.mpp == 0.4
-    assert tuple(layer.scale) == (0.4, 0.4)
-    assert panel.facts.mpp.text() == "0.4"
-    bench.settle()
-    bench.viewer.layers.clear()
-
-
-def find_dialog() -> QInputDialog:
-    (dialog,) = [w for w in QApplication.allWidgets() if isinstance(w, QInputDialog) and w.isVisible()]
-    return dialog
-
-
-def test_channels_are_layers_and_the_overview_adds_them_up(bench, panel, tmp_path) -> None:
+def test_channels_are_layers_and_the_overview_adds_them_up(bench, slide_panel, tmp_path) -> None:
     planes = np.zeros((2, 512, 768), np.uint16)
     planes[0, :, :384], planes[1, :, 384:] = 900, 500
     path = tmp_path / "two.ome.tif"
@@ -293,11 +193,11 @@ def test_channels_are_layers_and_the_overview_adds_them_up(bench, panel, tmp_pat
     first, second = bench.add(slide)
     assert [layer.name for layer in (first, second)] == ["two.ome.tif · DAPI", "two.ome.tif · FITC"]
     first.colormap, second.colormap = "red", "green"
-    bench.qtbot.waitUntil(lambda: panel.overview._picture is not None, timeout=5000)
-    panel._draw_overview(slide)
+    bench.qtbot.waitUntil(lambda: slide_panel.overview._picture is not None, timeout=5000)
+    slide_panel._draw_overview(slide)
 
     def colours() -> list[tuple[int, ...]]:
-        image = panel.overview._picture.toImage()
+        image = slide_panel.overview._picture.toImage()
         return [image.pixelColor(round(image.width() * x), image.height() // 2).getRgb()[:3] for x in (0.25, 0.75)]
 
     bench.qtbot.waitUntil(lambda: colours() == [(255, 0, 0), (0, 255, 0)], timeout=5000)

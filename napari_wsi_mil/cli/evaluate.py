@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,22 +57,23 @@ def evaluate_model(check: Check, *, watch: Watch) -> dict[str, Any]:
     source = check.source
     if source.imported is None and source.encoder is None:
         source = Source(card.encoder, source.features, None, source.device)
-    bags, facts = slide_bags(entries, source, tick=watch("Embedding slides"))
-    wanted = Encoded(card.encoder or "", card.encoder_sha256 or "", card.n_features, card.tile_px, card.mpp)
-    problem = encoded_problem(wanted, facts)
-    if problem:
-        message = f"head {card.name!r}: {problem}; embed the slides with the encoder it was trained with."
-        raise ContractMismatch(message)
-    head: Head = load_model(card, source.device)  # type: ignore[assignment]
-    task = target.task
-    said = answers(head, bags, task=task, scale=Scale(card.value_mean, card.value_std))
-    measures = measured(said, draws=check.draws, seed=check.seed)
-    tiles = tile_measures(head, bags)
-    measures |= {"tiles": tiles} if tiles else {}
     with filling(check.out) as folder:
+        spill = folder / "features"
+        bags, facts = slide_bags(entries, source, spill=spill, tick=watch("Embedding slides"))
+        wanted = Encoded(card.encoder or "", card.encoder_sha256 or "", card.n_features, card.tile_px, card.mpp)
+        problem = encoded_problem(wanted, facts)
+        if problem:
+            message = f"head {card.name!r}: {problem}; embed the slides with the encoder it was trained with."
+            raise ContractMismatch(message)
+        head: Head = load_model(card, source.device)  # type: ignore[assignment]
+        said = answers(head, bags, task=target.task, scale=Scale(card.value_mean, card.value_std))
+        measures = measured(said, draws=check.draws, seed=check.seed)
+        tiles = tile_measures(head, bags)
+        measures |= {"tiles": tiles} if tiles else {}
         write_predictions(folder / "predictions.csv", {"slides": said}, target)
         draw_answers(folder, said, target, unit=card.unit)
         write_measures(folder / "metrics.json", {"model": card.name, "sha256": card.sha256, **measures})
+        shutil.rmtree(spill, ignore_errors=True)
     return measures
 
 

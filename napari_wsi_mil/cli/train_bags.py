@@ -17,6 +17,8 @@ from napari_wsi_mil.tiles import cover, tissue_mask
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy.typing as npt
+
     from napari_wsi_mil.cli.train_table import Entry
     from napari_wsi_mil.models.card import ModelCard
     from napari_wsi_mil.results import FeatureBag
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 DEFAULT_ENCODER = "wsi-mini"
 SUFFIXES = (".h5", ".hdf5")
+IN_MEMORY = 4 * 2**30
+"""Bytes of features kept in memory; enough for 2,000 slides of 1,000 tiles and 512 features."""
 MPP_SPREAD = 0.1
 """Other programs round tiles to whole level-0 pixels, so their um/px differ a little from slide to slide."""
 
@@ -56,9 +60,12 @@ class Encoded:
     mpp: float
 
 
-def slide_bags(entries: Sequence[Entry], source: Source, *, tick: Tick = no_tick) -> tuple[list[LabelledBag], Encoded]:
+def slide_bags(
+    entries: Sequence[Entry], source: Source, *, spill: Path | None = None, tick: Tick = no_tick
+) -> tuple[list[LabelledBag], Encoded]:
     """Open every slide, get its features and the truth of its tiles; ticks once per slide.
 
+    Features beyond `IN_MEMORY` bytes lie in files of the folder `spill`, if one is given, as long as it is there.
     Raises NoTissue, SlideError and others naming the slide, ContractMismatch if the features of two slides come from
     different encoders, tile sizes or um/px.
     """
@@ -67,6 +74,7 @@ def slide_bags(entries: Sequence[Entry], source: Source, *, tick: Tick = no_tick
     read = _importer(source) if source.imported is not None else _embedder(source)
     bags: list[LabelledBag] = []
     first: Encoded | None = None
+    held = 0
     for done, entry in enumerate(entries):
         tick(done, len(entries))
         with opened(entry.row.path, mpp=entry.row.mpp) as slide:
@@ -77,7 +85,8 @@ def slide_bags(entries: Sequence[Entry], source: Source, *, tick: Tick = no_tick
             message = f"slide {entry.name}: {problem}, unlike the slides before; use features of one encoder and size."
             raise ContractMismatch(message)
         truth = None if entry.truth is None else _inside(entry.truth, bag)
-        features = np.array(bag.features)
+        held += bag.features.nbytes
+        features = np.array(bag.features) if spill is None or held <= IN_MEMORY else _spilt(bag.features, spill, done)
         if not np.isfinite(features).all():
             message = f"slide {entry.name}: its features hold NaN or infinity, expected numbers; embed it again."
             raise BadRequest(message)
@@ -92,6 +101,14 @@ def slide_bags(entries: Sequence[Entry], source: Source, *, tick: Tick = no_tick
         message = "no slides to read features of; name some in the table."
         raise BadRequest(message)
     return bags, first
+
+
+def _spilt(features: npt.NDArray[np.float32], folder: Path, number: int) -> np.ndarray:
+    """Return the features as a read-only view of a new file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"features-{number}.npy"
+    np.save(path, features)
+    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def encoded(bag: FeatureBag) -> Encoded:

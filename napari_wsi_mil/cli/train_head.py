@@ -18,7 +18,7 @@ from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.models.registry import architectures, build, find_card
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_wsi_mil.cli.train_watch import Watch
@@ -67,17 +67,20 @@ def make_head(job: HeadJob, *, watch: Watch) -> tuple[ModelCard, dict[str, Any]]
     tests = {place.stem: read_tables([place], target)[0] for place in job.tests}
     _check_plan(entries, tests, job, target)
     everything = [*entries, *(entry for rows in tests.values() for entry in rows)]
-    bags, facts = slide_bags(everything, job.source, tick=watch("Embedding slides"))
-    further, at = {}, len(entries)
-    for name, rows in tests.items():
-        further[name] = bags[at : at + len(rows)]
-        at += len(rows)
-    result = _train(bags[: len(entries)], further, job, watch=watch)
-    with filling(job.out) as folder:
-        measures = _write(folder, result, facts, job=job, target=target)
+    spill = job.out / CHECKPOINTS / "features"
+    try:
+        bags, facts = slide_bags(everything, job.source, spill=spill, tick=watch("Embedding slides"))
+        further, at = {}, len(entries)
+        for name, rows in tests.items():
+            further[name] = bags[at : at + len(rows)]
+            at += len(rows)
+        result = _train(bags[: len(entries)], further, job, watch=watch)
+        with filling(job.out) as folder:
+            measures = _write(folder, result, facts, job=job, target=target)
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
     shutil.rmtree(job.out / CHECKPOINTS, ignore_errors=True)
-    card = find_card(job.out / f"{job.name}.json")
-    return card, measures
+    return find_card(job.out / f"{job.name}.json"), measures
 
 
 def _check_job(job: HeadJob) -> None:
@@ -147,15 +150,16 @@ def _plan(rows: Sequence[AnyBag], job: HeadJob) -> tuple[Parts[AnyBag], list[Par
 
 
 def _train(bags: Sequence[LabelledBag], further: dict[str, list[LabelledBag]], job: HeadJob, *, watch: Watch) -> Result:
-    from napari_wsi_mil.training.measuring import answers, pooled
+    from napari_wsi_mil.training.measuring import answers, pooled, tile_measures
 
     parts, folds = _plan(bags, job)
     task = job.recipe.task
-    histories, tested = {}, []
+    histories, tested, tiles = {}, [], []
     for number, fold in enumerate(folds, 1):
         trained = _one(fold.learn, f"fold-{number}", job, watch=watch)
         histories[f"fold {number}"] = trained.history
         tested.append(answers(trained.head, fold.test, task=task, scale=trained.scale, fold=number))
+        tiles.append(tile_measures(trained.head, fold.test))
     final = _one(parts.learn, "final", job, watch=watch)
     histories["final"] = final.history
     for tensor in final.head.state_dict().values():
@@ -164,7 +168,7 @@ def _train(bags: Sequence[LabelledBag], further: dict[str, list[LabelledBag]], j
     test_bags = ({"test": parts.test} if parts.test else {}) | further
     sets: dict[str, Answers] = {"folds": pooled(tested)} if tested else {}
     sets |= {name: answers(final.head, rows, task=task, scale=final.scale) for name, rows in test_bags.items()}
-    return Result(final, histories, sets, tuple(tested), tuple(parts.learn), test_bags)
+    return Result(final, histories, sets, tuple(tested), tuple(tiles), tuple(parts.learn), test_bags)
 
 
 def _one(bags: Sequence[LabelledBag], run: str, job: HeadJob, *, watch: Watch) -> TrainedHead:
@@ -204,9 +208,22 @@ def measure_sets(result: Result, *, draws: int, seed: int) -> dict[str, Any]:
         if tiles:
             found[name]["tiles"] = tiles
     if result.folds:
+        tiles = _over_folds(result.fold_tiles)
+        found["folds"] |= {"tiles": tiles} if tiles else {}
         each = [_headline(fold) for fold in result.folds]
         found["folds"]["each"] = each
         found["folds"]["each_mean"] = float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")
+    return found
+
+
+def _over_folds(folds: Sequence[Mapping[str, Mapping[str, float | int]]]) -> dict[str, dict[str, float | int]]:
+    """Return the mean tile AUROC of every map over the slides of all folds; scores of two heads cannot be pooled."""
+    found: dict[str, dict[str, float | int]] = {}
+    for name in dict.fromkeys(name for fold in folds for name in fold):
+        parts = [fold[name] for fold in folds if name in fold]
+        slides = [int(part["slides"]) for part in parts]
+        mean = float(np.average([part["mean"] for part in parts], weights=slides))
+        found[name] = {"mean": mean, "slides": sum(slides)}
     return found
 
 

@@ -35,6 +35,8 @@ class Result:
     sets: Mapping[str, Answers]
     """What was said of slides not learned from: "folds" (each by its own head), "test" and others (by the final)."""
     folds: tuple[Answers, ...]
+    fold_tiles: tuple[Mapping[str, Mapping[str, float | int]], ...]
+    """Per fold: how well each map tells tiles inside true outlines from those outside."""
     learned: tuple[LabelledBag, ...]
     """Slides of the final head, those held out among them."""
     test_bags: Mapping[str, Sequence[LabelledBag]]

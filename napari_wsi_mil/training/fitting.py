@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from napari_wsi_mil.training.bags import tensors
 from napari_wsi_mil.training.metrics import headline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from napari_wsi_mil.models.heads import Head, HeadOutput
     from napari_wsi_mil.training.bags import LabelledBag
@@ -43,6 +44,19 @@ class Scale(NamedTuple):
     std: float = 1.0
 
 
+class _Rows(Sequence[torch.Tensor]):
+    """The features of bags, read when asked for: they may lie on disk."""
+
+    def __init__(self, bags: Sequence[LabelledBag]) -> None:
+        self._bags = bags
+
+    def __len__(self) -> int:
+        return len(self._bags)
+
+    def __getitem__(self, index: Any) -> Any:
+        return tensors(self._bags[index])[0]
+
+
 class Fit:
     """A head, its optimiser, and everything random, between two epochs."""
 
@@ -60,7 +74,7 @@ class Fit:
         head: Head = build(  # type: ignore[assignment]
             recipe.architecture, n_features=n_features, n_classes=self.n_classes, **recipe.options
         )
-        head.prepare([tensors(bag)[0] for bag in kept])
+        head.prepare(_Rows(kept))
         self.head = head.to(device)
         self.optimiser = _optimiser(self.head, recipe)
         self.history: list[Epoch] = []

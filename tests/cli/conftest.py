@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
+from napari_wsi_mil.cli import run
+
 SIDE0 = 128
 """Level-0 pixels of a tile of 64 px at 1 um/px on a slide of 0.5 um/px."""
 N_SLIDES = 14
+QUICK = [
+    "--encoder",
+    "tiny-encoder",
+    "--epochs",
+    "3",
+    "--draws",
+    "20",
+    "--option",
+    "width=16",
+    "--option",
+    "attention=16",
+]
+PROGRESS = re.compile(r"(Embedding|Training) .*: \d+ of \d+$|[a-z0-9-]+: loss ")
 
 
 def _small_models():
@@ -78,3 +94,33 @@ def labelled(tmp_path_factory):
 def kept_features(tmp_path_factory):
     """Return a folder where tests share the features of the slides."""
     return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def train():
+    """Run `train attention` for a few epochs and return the exit code; one thread, for the networks are tiny."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def go(out, *words, model="abmil", quick=True):
+        head = ["train", "attention", "--model", model, "--out", str(out)]
+        return run([*head, *(QUICK if quick else QUICK[:6]), *map(str, words)])
+
+    yield go
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def refused(capsys):
+    """Return the one sentence that was told beside progress."""
+
+    def told():
+        seen = capsys.readouterr()
+        lines = [line for line in seen.err.splitlines() if not PROGRESS.match(line)]
+        assert seen.out == ""
+        assert len(lines) == 1, seen.err
+        return lines[0]
+
+    return told

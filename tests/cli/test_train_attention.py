@@ -1,18 +1,15 @@
-"""`train attention` and `evaluate` from tables to files, and what they refuse."""
+"""`train attention` and `evaluate` from tables to files."""
 
 from __future__ import annotations
 
 import csv
-import errno
-import importlib.util
 import json
 import math
-import re
 
 import pytest
 import torch
 
-from napari_wsi_mil.cli import run, train_head
+from napari_wsi_mil.cli import run, train_bags, train_head
 from napari_wsi_mil.models.card import check_contract
 from napari_wsi_mil.models.familiar import load_familiar
 from napari_wsi_mil.models.registry import find_card, load_model
@@ -20,50 +17,13 @@ from napari_wsi_mil.results import FeatureBag, ModelRef
 from napari_wsi_mil.slide import open_slide
 from napari_wsi_mil.tiles import cover, tissue_mask
 
-QUICK = [
-    "--encoder",
-    "tiny-encoder",
-    "--epochs",
-    "3",
-    "--draws",
-    "20",
-    "--option",
-    "width=16",
-    "--option",
-    "attention=16",
-]
-
-
-PROGRESS = re.compile(r"(Embedding|Training) .*: \d+ of \d+$|[a-z0-9-]+: loss ")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def train(out, *words, model="abmil", quick=True):
-    head = ["train", "attention", "--model", model, "--out", str(out)]
-    return run([*head, *(QUICK if quick else QUICK[:6]), *map(str, words)])
-
-
-def refused(capsys, code=2):
-    seen = capsys.readouterr()
-    lines = [line for line in seen.err.splitlines() if not PROGRESS.match(line)]
-    assert seen.out == ""
-    assert len(lines) == 1, seen.err
-    return lines[0]
-
 
 def rows_of(path):
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
-def test_folds_and_a_final_head_with_everything_beside(tiny_bundle, labelled, kept_features, tmp_path, capsys):
+def test_folds_and_a_final_head_with_everything_beside(tiny_bundle, labelled, kept_features, tmp_path, capsys, train):
     out = tmp_path / "model"
     words = ["--slides", labelled / "labels.csv", "--features", kept_features, "--folds", 3, "--classes", "0=no,1=yes"]
     assert train(out, *words) == 0
@@ -108,9 +68,34 @@ def test_folds_and_a_final_head_with_everything_beside(tiny_bundle, labelled, ke
     measures = json.loads((out / "metrics.json").read_text())
     assert sum(map(sum, measures["folds"]["confusion"])) == 14
     assert len(measures["folds"]["each"]) == 3
+    assert measures["folds"]["tiles"]["Attention"]["slides"] == folds["tile_auroc_slides"] == 7
+    assert 0 <= folds["tile_auroc_mean"] <= 1
 
 
-def test_a_part_is_set_aside_where_nothing_else_is_asked(tiny_bundle, labelled, kept_features, tmp_path):
+def test_features_beyond_the_memory_lie_on_disk_and_change_nothing(
+    tiny_bundle, labelled, kept_features, tmp_path, monkeypatch, train
+):
+    words = ["--cohort", labelled, "--features", kept_features, "--folds", 2, "--epochs", 1]
+    assert train(tmp_path / "memory", *words) == 0
+    spilt = []
+    real = train_bags._spilt
+    monkeypatch.setattr(train_bags, "IN_MEMORY", 5000)
+    monkeypatch.setattr(train_bags, "_spilt", lambda *args: spilt.append(args[2]) or real(*args))
+    assert train(tmp_path / "disk", *words) == 0
+    assert spilt[-1] == 13
+    assert 0 < spilt[0] < 10
+    first, second = (find_card(tmp_path / name / "abmil-label.json") for name in ("memory", "disk"))
+    assert first.sha256 == second.sha256
+    assert first.metrics == second.metrics
+    assert not (tmp_path / "disk" / "checkpoints").exists()
+    words = ["--model", "sac-mil-tumour", "--slides", labelled, "--features", kept_features, "--draws", 0]
+    assert run(["evaluate", *map(str, words), "--out", str(tmp_path / "e")]) == 0
+    assert sorted(p.name for p in (tmp_path / "e").iterdir()) == [
+        "calibration.png", "metrics.json", "predictions.csv", "roc.png",
+    ]  # fmt: skip
+
+
+def test_a_part_is_set_aside_where_nothing_else_is_asked(tiny_bundle, labelled, kept_features, tmp_path, train):
     assert train(tmp_path / "m", "--cohort", labelled, "--features", kept_features, "--augment", "grid") == 0
     card = find_card(tmp_path / "m" / "abmil-label.json")
     test = card.metrics["test"]
@@ -121,7 +106,7 @@ def test_a_part_is_set_aside_where_nothing_else_is_asked(tiny_bundle, labelled, 
     assert (len(rows), {row["fold"] for row in rows}) == (test["slides"], {"0"})
 
 
-def test_the_split_column_and_a_further_test_table(tiny_bundle, labelled, kept_features, tmp_path):
+def test_the_split_column_and_a_further_test_table(tiny_bundle, labelled, kept_features, tmp_path, train):
     split = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
     text = ["slide,label,split,path"] + [
         f"s{i:02},{'ab'[i % 2]},{split[i]},{labelled}/slides/s{i:02}.svs" for i in range(12)
@@ -139,7 +124,7 @@ def test_the_split_column_and_a_further_test_table(tiny_bundle, labelled, kept_f
     assert {row["slide"] for row in rows_of(tmp_path / "m" / "predictions.csv")} == {f"s{i:02}" for i in range(8, 14)}
 
 
-def test_a_value_from_table_to_evaluation(tiny_bundle, labelled, kept_features, tmp_path, capsys):
+def test_a_value_from_table_to_evaluation(tiny_bundle, labelled, kept_features, tmp_path, capsys, train):
     words = ["--slides", labelled / "counts.csv", "--task", "regress", "--target", "dark", "--unit", "tiles"]
     words += ["--features", kept_features, "--learning-rate", 0.01]
     assert train(tmp_path / "m", *words, "--folds", 2, model="mean", quick=False) == 0
@@ -180,7 +165,7 @@ def test_evaluate_classes_by_number_with_every_map(tiny_bundle, labelled, kept_f
 
 
 def test_a_killed_training_is_resumed_to_the_same_file(
-    tiny_bundle, labelled, kept_features, tmp_path, monkeypatch, capsys
+    tiny_bundle, labelled, kept_features, tmp_path, monkeypatch, capsys, train, refused
 ):
     words = ["--cohort", labelled, "--features", kept_features, "--folds", 2]
     assert train(tmp_path / "whole", *words) == 0
@@ -197,7 +182,7 @@ def test_a_killed_training_is_resumed_to_the_same_file(
     assert sorted(p.name for p in (tmp_path / "m" / "checkpoints").iterdir()) == ["fold-1.pt", "fold-2.pt"]
     capsys.readouterr()
     assert train(tmp_path / "m", *words) == 2
-    assert "holds an unfinished training; give --resume to go on" in refused(capsys)
+    assert "holds an unfinished training; give --resume to go on" in refused()
     assert train(tmp_path / "m", *words, "--resume") == 0
     assert "fold-1: loss" not in capsys.readouterr().err
     first, second = (find_card(tmp_path / name / "abmil-label.json") for name in ("whole", "m"))
@@ -222,125 +207,6 @@ def test_imported_features_serve_too(tiny_bundle, labelled, tmp_path):
     card = find_card(tmp_path / "m" / "mean-label.json")
     assert (card.encoder, card.n_features, card.tile_px) == ("other", 9, 64)
     assert card.mpp == pytest.approx(1.0)
-
-
-GOOD = "slide,label\n" + "".join(f"s{i:02},{i % 2}\n" for i in range(8))
-
-
-@pytest.mark.parametrize(
-    ("table", "words", "sentence"),
-    [
-        ("slide,label\n", [], "no rows"),
-        ("slide,grade\ns00,1\n", [], "columns without label"),
-        (GOOD + "gone,1\n", [], "1 of 9 slides were not found (gone)"),
-        (GOOD + "s00,1\n", [], "more than once for s00"),
-        (GOOD.replace("s00,0", "s00,ill"), [], "class ill has 1 slides of 8, from 1 patients"),
-        (GOOD.replace(",0", ",1"), [], "class 1 has 8 slides of 8, from 8 patients; training needs two classes of two slides each"),
-        (GOOD.replace("s00,0", "s00,"), [], "has no label"),
-        (GOOD, ["--task", "regress", "--folds", "20"], "20 folds need between 2 and as many patients as the table has, that is 8"),
-        (GOOD.replace("s00,0", "s00,ill"), ["--task", "regress"], "slide s00 has the label 'ill', expected a number"),
-        (GOOD.replace("s00,0", "s00,nan"), ["--task", "regress"], "slide s00 has the label 'nan', expected a number"),
-        (GOOD.replace(",1", ",0"), ["--task", "regress"], "finite values that differ"),
-        (GOOD, ["--folds", "5"], "as many patients as the rarest class has, that is 4; ask for fewer folds"),
-        (GOOD, ["--classes", "0,2"], "slide s01 has the label '1', expected one of 0, 2"),
-        (GOOD, ["--classes", "0"], "expected two or more different labels"),
-        (GOOD, ["--model", "resnet"], "--model 'resnet' is not known: expected one of abmil, clam-mb"),
-        (GOOD, ["--option", "widht=3"], "refuses the options"),
-        (GOOD, ["--option", "width"], "expected key=value"),
-        (GOOD, ["--encoder", "none"], "unknown model 'none'"),
-        (GOOD, ["--encoder", "sac-mil-tumour"], "is a head, expected an encoder"),
-        (GOOD, ["--target", "grade"], "columns without grade"),
-        (GOOD, ["--epochs", "0"], "epochs is at least 1, got 0"),
-        (GOOD, ["--learning-rate", "nan"], "learning_rate is a number above 0"),
-        (GOOD, ["--log", "tensorboard"], "TensorBoard is not installed"),
-        (GOOD, ["--imported", "nowhere"], "nowhere: no such folder"),
-        (GOOD, ["--about", "nothing.json"], "cannot be read as JSON"),
-        (GOOD, ["--device", "tpu"], "unknown device 'tpu'"),
-        ("slide,label,split\n" + "".join(f"s{i:02},{i % 2},dev\n" for i in range(8)), [], "has the split 'dev'"),
-        ("slide,label,split\n" + "".join(f"s{i:02},{i % 2},{'test' if i == 1 else ''}\n" for i in range(8)), [],
-         "test set test: has no slide of 0, expected every class"),
-        ("slide,label,split\n" + "".join(f"s{i:02},{i % 2},{'val' if i < 2 else ''}\n" for i in range(8)),
-         ["--folds", "2"], "--folds makes its own held-out slides"),
-        ("slide,label,truth\n" + "".join(f"s{i:02},{i % 2},x.geojson\n" for i in range(8)), [],
-         "names the outlines x.geojson, which are not there"),
-    ],
-)  # fmt: skip
-def test_bad_input_is_one_sentence_and_leaves_nothing(
-    tiny_bundle, labelled, tmp_path, capsys, monkeypatch, table, words, sentence
-):
-    (tmp_path / "slides").symlink_to(labelled / "slides")
-    (tmp_path / "t.csv").write_text(table)
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name, *more: real(name, *more) if name != "tensorboard" else None
-    )
-    monkeypatch.chdir(tmp_path)
-    assert train(tmp_path / "m", "--slides", tmp_path / "t.csv", *words, quick="--option" not in words) == 2
-    assert sentence in refused(capsys)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["slides", "t.csv"]
-
-
-def test_no_table_at_all(tmp_path, capsys):
-    assert train(tmp_path / "m") == 2
-    assert "give --slides CSV or --cohort DIR" in refused(capsys)
-
-
-def test_an_unreadable_slide_is_named_and_nothing_is_kept(tiny_bundle, labelled, tmp_path, capsys):
-    (tmp_path / "slides").mkdir()
-    for i in range(8):
-        (tmp_path / "slides" / f"s{i:02}.svs").write_bytes((labelled / "slides" / f"s{i:02}.svs").read_bytes())
-    (tmp_path / "slides" / "s03.svs").write_bytes(b"II*\x00 no slide")
-    (tmp_path / "t.csv").write_text(GOOD)
-    assert train(tmp_path / "m", "--slides", tmp_path / "t.csv") == 2
-    assert "s03.svs" in refused(capsys)
-    assert not (tmp_path / "m").exists()
-
-
-def test_a_full_disk_leaves_nothing_half_written(tiny_bundle, labelled, kept_features, tmp_path, capsys, monkeypatch):
-    def full(*args, **keywords):
-        raise OSError(errno.ENOSPC, "No space left on device", "x")
-
-    monkeypatch.setattr("napari_wsi_mil.cli.train_head.write_measures", full)
-    assert train(tmp_path / "m", "--cohort", labelled, "--features", kept_features) == 2
-    assert "no space left on device" in refused(capsys)
-    assert [p.name for p in (tmp_path / "m").iterdir()] == ["checkpoints"]
-    assert [p.name for p in tmp_path.iterdir()] == ["m"]
-
-
-def test_a_folder_with_something_in_it_needs_force(tiny_bundle, labelled, kept_features, tmp_path, capsys):
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "mine.txt").write_text("keep")
-    words = ["--cohort", labelled, "--features", kept_features]
-    assert train(tmp_path / "m", *words) == 2
-    assert "is not empty" in refused(capsys)
-    assert train(tmp_path / "m", *words, "--force", "--draws", 0) == 0
-    assert (tmp_path / "m" / "mine.txt").read_text() == "keep"
-    assert (tmp_path / "m" / "abmil-label.json").is_file()
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--model", "tiny-encoder"], "is an encoder, expected a head"),
-        (["--model", "nothing"], "unknown model 'nothing'"),
-        (["--target", "patient"], "has the patient 'p0', expected one of plain, striped"),
-        (["--encoder", "sac-mil-tumour"], "is a head, expected an encoder"),
-    ],
-)
-def test_evaluate_refuses(tiny_bundle, labelled, tmp_path, capsys, words, sentence):
-    head = [] if "--model" in words else ["--model", "sac-mil-tumour"]
-    arguments = ["evaluate", *head, *words, "--slides", str(labelled / "labels.csv"), "--out", str(tmp_path / "e")]
-    assert run(arguments) == 2
-    assert sentence in refused(capsys)
-    assert not (tmp_path / "e").exists()
-
-
-def test_evaluate_needs_every_class(tiny_bundle, labelled, tmp_path, capsys):
-    (tmp_path / "slides").symlink_to(labelled / "slides")
-    (tmp_path / "t.csv").write_text("slide,label\ns00,plain\ns02,plain\n")
-    words = ["--model", "sac-mil-tumour", "--slides", tmp_path / "t.csv", "--out", tmp_path / "e"]
-    assert run(["evaluate", *map(str, words)]) == 2
-    assert "2 slides: none of striped, expected every class" in refused(capsys)
 
 
 def test_numbers_that_are_not_defined_are_null(tmp_path):

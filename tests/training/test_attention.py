@@ -89,6 +89,22 @@ def test_every_other_head_takes_a_step_and_is_calibrated(cohort, architecture, o
     torch.testing.assert_close(run(trained.head, bags[0]).logits, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [
+        ("clam-sb", {"width": 32}),
+        ("clam-mb", {"width": 32}),
+        ("dsmil", {}),
+        ("max", {}),
+        ("grid-attention", {"filters": 16}),
+    ],
+)
+def test_every_other_head_takes_a_value(valued, architecture, options):
+    trained = train_head(valued(8, 0), HeadRecipe(architecture, options, task="regress", epochs=1))
+    assert trained.head.n_classes == 1
+    assert np.isfinite([trained.history[0].loss, trained.history[0].held_loss]).all()
+
+
 def test_the_same_seed_gives_the_same_head(cohort):
     first, second, other = (train_head(cohort(8, 0), recipe(epochs=3, seed=s)) for s in (0, 0, 1))
     assert same(first, second)

@@ -26,6 +26,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     root = tmp_path_factory.mktemp("user")
     monkeypatch.setenv("NAPARI_WSI_MIL_CACHE", str(root / "cache"))
     monkeypatch.setenv("NAPARI_WSI_MIL_CONFIG", str(root / "config"))
+    monkeypatch.delenv("NAPARI_WSI_MIL_MODELS", raising=False)
 
 
 @pytest.fixture(scope="session")

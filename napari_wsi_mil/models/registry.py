@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from napari_wsi_mil.errors import UnknownModel, WeightsError
+from napari_wsi_mil.errors import ModelError, UnknownModel, WeightsError
 from napari_wsi_mil.models.card import load_card
+from napari_wsi_mil.models.plugins import describe, foreign_architectures, load_builder, offers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.models.card import ModelCard
     from napari_wsi_mil.models.device import DeviceChoice
+    from napari_wsi_mil.models.plugins import Offer
 
     Builder = Callable[..., nn.Module]
 
@@ -40,49 +42,107 @@ def register(architecture: str) -> Callable[[Builder], Builder]:
 
 
 def architectures() -> tuple[str, ...]:
-    """Return the names of all registered architectures, sorted."""
+    """Return the names of all architectures, of this package and of entry points (not imported here), sorted."""
     _import_own()
-    return tuple(sorted(_BUILDERS))
+    return tuple(sorted(_BUILDERS.keys() | foreign_architectures().keys()))
 
 
 def build(architecture: str, **options: object) -> nn.Module:
     """Build a network with fresh weights.
 
-    Raises UnknownModel if no builder has this name, WeightsError if it refuses the options.
+    Raises UnknownModel if no builder has this name, WeightsError if it refuses the options, ModelError if another
+    package's builder cannot be imported or the name is claimed twice.
     """
-    names = architectures()
-    if architecture not in names:
-        message = f"unknown architecture {architecture!r}: expected one of {', '.join(names)}; check the model card"
-        raise UnknownModel(message)
+    builder = _builder(architecture)
     try:
-        return _BUILDERS[architecture](**options)
+        return builder(**options)
     except (TypeError, ValueError) as error:
         message = f"architecture {architecture!r} refuses the options {options}: {error}; check the model card"
         raise WeightsError(message) from error
 
 
+def _builder(architecture: str) -> Builder:
+    names = architectures()
+    if architecture not in names:
+        message = f"unknown architecture {architecture!r}: expected one of {', '.join(names)}; check the model card"
+        raise UnknownModel(message)
+    own = _BUILDERS.get(architecture)
+    entries = foreign_architectures().get(architecture, [])
+    if own is None and len(entries) == 1:
+        builder: Builder = load_builder(entries[0])
+        return builder
+    if own is None or any(load_builder(entry) is not own for entry in entries):
+        mine = [] if own is None else [f"{own.__module__}:{own.__qualname__}"]
+        message = (
+            f"architecture {architecture!r} is claimed by {' and '.join([*mine, *map(describe, entries)])}; "
+            "expected one, remove one of the packages"
+        )
+        raise ModelError(message)
+    return own
+
+
+class Cards(NamedTuple):
+    """The cards there are, and one sentence on each that cannot be used."""
+
+    cards: tuple[ModelCard, ...]
+    problems: tuple[str, ...]
+
+
+def all_cards(kind: str | None = None) -> Cards:
+    """Return the cards of this package, the user's models folder and other packages, sorted by name.
+
+    `kind` keeps encoders or heads. Cards that cannot be read, and different ones of one name, are left out and told
+    of in `problems`; the others stay.
+    """
+    good, problems = _offered()
+    cards = (offer.card for _, offer in sorted(good.items()))
+    return Cards(tuple(c for c in cards if c is not None and kind in (None, c.kind)), tuple(problems.values()))
+
+
+def _offered() -> tuple[dict[str, Offer], dict[str, str]]:
+    """Return card name -> offer, and name -> why a card of that name cannot be used."""
+    good: dict[str, Offer] = {}
+    broken: dict[str, str] = {}
+    twice: dict[str, str] = {}
+    for offer in offers(BUNDLE):
+        if offer.card is None:
+            broken[offer.name] = offer.problem
+            continue
+        first = good.setdefault(offer.name, offer)
+        if first.card != offer.card:
+            twice[offer.name] = (
+                f"two models are called {offer.name!r}, one from {first.source}, one from {offer.source}; "
+                "expected one, rename or remove one of them"
+            )
+    return {name: offer for name, offer in good.items() if name not in twice}, broken | twice
+
+
 def bundled_cards(kind: str | None = None) -> tuple[ModelCard, ...]:
     """Return the cards of the models that come with the package, sorted by name; `kind` keeps encoders or heads."""
-    cards = (load_card(path) for path in sorted(BUNDLE.glob("*.json")))
+    cards = sorted((load_card(path) for path in BUNDLE.glob("*.json")), key=lambda card: card.name)
     return tuple(card for card in cards if kind is None or card.kind == kind)
 
 
 def find_card(name_or_path: str | Path) -> ModelCard:
-    """Return the bundled card of this name, or the card in this JSON file.
+    """Return the card of this name, see `all_cards`, or the card in this JSON file.
 
-    Raises UnknownModel listing the names there are, WeightsError if the file is no valid card.
+    Raises UnknownModel listing the names there are, WeightsError if the file is no valid card, ModelError if the card
+    of this name cannot be read or there are two.
     """
     path = Path(name_or_path)
     if path.suffix == ".json":
         return load_card(path)
-    cards = {card.name: card for card in bundled_cards()}
-    if str(name_or_path) not in cards:
-        known = ", ".join(cards) or "none"
-        message = (
-            f"unknown model {str(name_or_path)!r}: bundled models are {known}; give one of these or a card's .json file"
-        )
+    name = str(name_or_path)
+    good, problems = _offered()
+    card = good[name].card if name in good else None
+    if card is None and name in problems:
+        raise ModelError(problems[name])
+    if card is None:
+        known = ", ".join(sorted(good)) or "none"
+        more = f" ({len(problems)} more cannot be read, the list of models says why)" if problems else ""
+        message = f"unknown model {name!r}: models are {known}{more}; give one of these or a card's .json file"
         raise UnknownModel(message)
-    return cards[str(name_or_path)]
+    return card
 
 
 def load_model(card: ModelCard, device: DeviceChoice | str = "cpu") -> nn.Module:

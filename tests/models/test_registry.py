@@ -34,7 +34,7 @@ def test_refused_options_name_the_architecture():
 
 
 def test_unknown_model_lists_the_bundled_ones():
-    with pytest.raises(UnknownModel, match="unknown model 'nothing': bundled models are "):
+    with pytest.raises(UnknownModel, match="unknown model 'nothing': models are "):
         find_card("nothing")
 
 

@@ -74,7 +74,8 @@ class Familiar:
                 "use features of the encoder this was fitted on"
             )
             raise BadRequest(message)
-        inside = torch.from_numpy((features - self.mean) @ self.axes)
+        # Not (features - mean) @ axes: a bag of 200,000 long rows should not be copied.
+        inside = torch.from_numpy(features @ self.axes - self.mean @ self.axes)
         return np.asarray(torch.cdist(inside, torch.from_numpy(self.centroids)).amin(1).numpy())
 
     def unfamiliar(self, features: Floats) -> Bools:

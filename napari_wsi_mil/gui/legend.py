@@ -125,7 +125,7 @@ def sentence(heat: Heat, style: HeatStyle) -> str:
     if style.normalise == "cohort":
         parts.append("colours alike on every slide")
     if style.smooth:
-        parts.append(f"shown smoothed over {style.smooth:g} tiles")
+        parts.append(f"shown smoothed over {style.smooth:g} tile{'s' * (style.smooth != 1)}")
     if heat.rounded_px0 >= 1:
         parts.append(f"edges of tiles rounded by up to {heat.rounded_px0:.0f} px")
     return "; ".join(parts) + "."

@@ -12,6 +12,7 @@ from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.models.heads import Centre, Head, HeadOutput, TileScores, centred
 from napari_wsi_mil.models.regions import cells
 from napari_wsi_mil.models.registry import register
+from napari_wsi_mil.models.whiten import Whiten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +71,8 @@ class GridAttention(Head):
 
     Ours, off by default: `pools` (also "avg": the mean of each 2 x 2 cells in all of them, 0 in an odd last row or
     column), `pool="same"` (windows of 3 x 3 with stride 1, the other reading of the text), `width` (Linear, ReLU
-    before the grid), `scale` of a tile's features ("layer": LayerNorm, "rms": over their root mean square), and
-    taking off the bag's mean (`centre`).
+    before the grid), `scale` of a tile's features ("layer": LayerNorm, "rms": over their root mean square),
+    taking off the bag's mean (`centre`), and the first `whiten` principal axes of the training tiles, see `Whiten`.
     """
 
     needs_coordinates: ClassVar[bool] = True
@@ -89,6 +90,7 @@ class GridAttention(Head):
         width: int | None = None,
         scale: Scale = "none",
         centre: Centre = "none",
+        whiten: int | None = None,
     ) -> None:
         super().__init__(n_features=n_features, n_classes=n_classes)
         if not pools or set(pools) - set(TITLES) or len(set(pools)) < len(pools):
@@ -101,9 +103,11 @@ class GridAttention(Head):
             )
             raise ValueError(message)
         self.pools, self.pool, self.scale, self.centre = tuple(pools), pool, scale, centre
-        k = width or n_features
-        self.norm = nn.LayerNorm(n_features) if scale == "layer" else nn.Identity()
-        self.project = nn.Identity() if width is None else nn.Sequential(nn.Linear(n_features, width), nn.ReLU())
+        self.whiten = None if whiten is None else Whiten(n_features, whiten)
+        given = whiten or n_features
+        k = width or given
+        self.norm = nn.LayerNorm(given) if scale == "layer" else nn.Identity()
+        self.project = nn.Identity() if width is None else nn.Sequential(nn.Linear(given, width), nn.ReLU())
         self.conv = nn.Conv2d(k, filters, kernel, padding=kernel // 2)
         self.classify = nn.Linear(len(self.pools) * filters * k, n_classes)
         self.drop = nn.Dropout(dropout)
@@ -146,6 +150,11 @@ class GridAttention(Head):
             found.append(TileScores(TITLES[kind], "filter", values))
         return output, tuple(found)
 
+    def prepare(self, bags: Sequence[torch.Tensor]) -> None:
+        """Fit the principal axes, see `Head.prepare`."""
+        if self.whiten is not None:
+            self.whiten.fit([centred(bag, self.centre) for bag in bags])
+
     def place(self, features: torch.Tensor, yx: torch.Tensor | None) -> Placed:
         """Put a bag on its grid; raises BadRequest where tiles lie so far apart that the grid would fill the memory."""
         self.check_bag(features, yx)
@@ -158,7 +167,8 @@ class GridAttention(Head):
                 "pass coordinates in tile units"
             )
             raise BadRequest(message)
-        tiles = self.norm(centred(features, self.centre))
+        tiles = centred(features, self.centre)
+        tiles = self.norm(tiles if self.whiten is None else self.whiten(tiles))
         if self.scale == "rms":
             tiles = tiles / tiles.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
         tiles = self.project(tiles)

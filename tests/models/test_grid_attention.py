@@ -95,7 +95,7 @@ def test_tiles_in_one_cell_are_averaged_and_share_its_contribution():
     [
         {}, {"pools": ("max",)}, {"pools": ("avg",)}, {"pools": ["avg", "max"]}, {"pool": "same"}, {"n_classes": 1},
         {"pool": "same", "pools": ("avg",)}, {"n_classes": 4, "scale": "layer"}, {"centre": "bag"}, {"kernel": 5},
-        {"scale": "rms"}, {"width": 6, "kernel": 1},
+        {"scale": "rms"}, {"width": 6, "kernel": 1}, {"whiten": 3, "scale": "layer"},
     ],
 )  # fmt: skip
 def test_contributions_sum_to_the_logits(options):
@@ -195,6 +195,14 @@ def test_a_grid_that_would_fill_the_memory_is_refused():
         BadRequest, match="grid of 1000001 x 10 cells, expected at most 4194304 cells; pass coordinates"
     ):
         make()(torch.ones(2, K), torch.tensor([[0.0, 0.0], [1e6, 9.0]]))
+
+
+def test_principal_axes_are_fitted_to_bags_without_their_means():
+    head = make(whiten=3, centre="bag")
+    bags = [random(40, K, seed=i) + 5 * i for i in range(3)]
+    head.prepare(bags)
+    rows = torch.cat([head.place(bag, torch.arange(80.0).view(40, 2)).tiles for bag in bags])
+    torch.testing.assert_close(rows.T @ rows / len(rows), torch.eye(3), rtol=1e-4, atol=1e-4)
 
 
 def test_odd_options_are_refused():

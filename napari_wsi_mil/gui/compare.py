@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from qtpy.QtCore import QRectF, Qt
+from qtpy.compat import isalive
+from qtpy.QtCore import QRectF
 from qtpy.QtGui import QColor, QImage, QPainter
 from qtpy.QtWidgets import (
     QApplication,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.components import ViewerModel
     from napari.layers import Image
+    from qtpy.QtGui import QCloseEvent
 
     from napari_wsi_mil.gui.job import Say
     from napari_wsi_mil.results import Attention
@@ -155,7 +157,6 @@ class CompareWindow(QDialog):
     def __init__(self, viewer: ViewerModel, slide: Slide, layers: list[Image], *, parent: QWidget) -> None:
         super().__init__(parent)
         self._viewer, self._slide, self.layers = viewer, slide, layers
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
         self.setWindowTitle(f"Maps of {slide.name} side by side")
         self.maps = [HeatOverview() for _ in layers]
         self.scale, self.rho, self.note = QComboBox(), wrapped(), wrapped(muted=True)
@@ -165,9 +166,8 @@ class CompareWindow(QDialog):
         self._compared: Compared | None = None
         self._build()
         self.scale.currentIndexChanged.connect(self._draw)
-        camera = viewer.scene.camera.events
-        camera.center.connect(self._moved)
-        camera.zoom.connect(self._moved)
+        viewer.scene.camera.events.center.connect(self._moved)
+        viewer.scene.camera.events.zoom.connect(self._moved)
         self._job = Job(partial(compare, images_of(viewer, slide), [_shown(layer) for layer in layers]))
         self._job.succeeded.connect(self._show)
         self._job.failed.connect(self.note.setText)
@@ -240,10 +240,17 @@ class CompareWindow(QDialog):
                 one.update()
 
     def _moved(self, event: object = None) -> None:
-        images = images_of(self._viewer, self._slide)
-        if images and self.isVisible():
+        # the viewer outlives every window
+        images = images_of(self._viewer, self._slide) if isalive(self) and self.isVisible() else []
+        if images:
             for one in self.maps:
                 one.show_view(visible(self._viewer, images[0]))
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
+        self._job.cancel()
+        for moved in (self._viewer.scene.camera.events.center, self._viewer.scene.camera.events.zoom):
+            moved.disconnect(self._moved)
+        super().closeEvent(event)
 
     def _fly(self, y: float, x: float) -> None:
         images = images_of(self._viewer, self._slide)

@@ -65,8 +65,7 @@ class ResultsBox(QWidget):
         """List the results of a slide; `current` is the layer shown below."""
         if slide is not self._slide:
             self.notice.clear()
-            if self.window is not None:
-                self.window.close()
+            self._close_window()
         self._slide, self._current = slide, current
         layers = results_of(self._viewer, slide)
         self.list.show_layers(layers, current)
@@ -87,10 +86,15 @@ class ResultsBox(QWidget):
         slide = self._slide
         if slide is None:
             return
-        if self.window is not None:
-            self.window.close()
+        self._close_window()
         self.window = CompareWindow(self._viewer, slide, results_of(self._viewer, slide), parent=self)
         self.window.show()
+
+    def _close_window(self) -> None:
+        if self.window is not None:
+            self.window.close()
+            self.window.deleteLater()
+            self.window = None
 
     # -- files --------------------------------------------------------------------------------
     def _ask_open(self) -> None:

@@ -133,7 +133,7 @@ class WhatIfBox(QWidget):
         job.progressed.connect(self._progressed)
         job.succeeded.connect(partial(self._show, layer))
         job.failed.connect(self._failed)
-        job.cancelled.connect(lambda: self.note.setText(HINT))
+        job.cancelled.connect(self._was_cancelled)
         job.ended.connect(self._ended)
         self._enable()
         job.start()
@@ -155,6 +155,9 @@ class WhatIfBox(QWidget):
         self.answer.show_change(self.found.before, self.found.result, look_of(self._viewer))
         self.answer.show()
         self.show_map.show()
+
+    def _was_cancelled(self) -> None:
+        self.note.setText(HINT)
 
     def _failed(self, sentence: str) -> None:
         self.note.setText(HINT)

@@ -165,3 +165,36 @@ def test_a_job_that_ended_lets_go_of_what_it_worked_on(qtbot) -> None:
     job._thread.join(3)
     gc.collect()
     assert gone() is None
+
+
+def test_what_a_work_gives_comes_one_by_one_and_before_the_end(qtbot) -> None:
+    def work(tick, say, give) -> None:
+        for i in range(3):
+            give(i)
+
+    job, seen = Job(work, gives=True), []
+    job.found.connect(seen.append)
+    job.succeeded.connect(lambda _: seen.append("done"))
+    with qtbot.waitSignal(job.ended, timeout=3000):
+        job.start()
+    assert seen == [0, 1, 2, "done"]
+
+
+def test_nothing_is_given_after_a_cancel(qtbot) -> None:
+    given, go = threading.Event(), threading.Event()
+
+    def work(tick, say, give) -> None:
+        give("first")
+        given.set()
+        go.wait(3)
+        give("second")
+
+    job, seen = Job(work, gives=True), []
+    job.found.connect(seen.append)
+    job.cancelled.connect(lambda: seen.append("cancelled"))
+    job.start()
+    assert given.wait(3)
+    with qtbot.waitSignal(job.ended, timeout=3000):
+        job.cancel()
+        go.set()
+    assert seen == ["first", "cancelled"]

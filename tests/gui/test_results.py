@@ -105,6 +105,7 @@ def test_side_by_side_each_map_in_one_frame_with_answer_and_correlation(two) -> 
     assert (view.y + view.h / 2, view.x + view.w / 2) == pytest.approx((1.5 * 512, 9.5 * 512), abs=step)
     two.viewer.layers.clear()
     assert not window.isVisible()
+    assert two.panel.results.window is None
 
 
 def test_correlations_are_told_by_pairs() -> None:

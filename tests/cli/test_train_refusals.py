@@ -5,9 +5,15 @@ from __future__ import annotations
 import errno
 import importlib.util
 
+import h5py
+import numpy as np
 import pytest
 
 from napari_wsi_mil.cli import run
+from napari_wsi_mil.interop.h5_write import write_trident
+from napari_wsi_mil.results import FeatureBag, ModelRef
+from napari_wsi_mil.slide import open_slide
+from napari_wsi_mil.tiles import cover, tissue_mask
 
 GOOD = "slide,label\n" + "".join(f"s{i:02},{i % 2}\n" for i in range(8))
 
@@ -128,3 +134,51 @@ def test_evaluate_needs_every_class(tiny_bundle, labelled, tmp_path, refused):
     words = ["--model", "sac-mil-tumour", "--slides", tmp_path / "t.csv", "--out", tmp_path / "e"]
     assert run(["evaluate", *map(str, words)]) == 2
     assert "2 slides: none of striped, expected every class" in refused()
+
+
+@pytest.fixture
+def trident(labelled, tmp_path):
+    """Write features of eight slides as TRIDENT does; `odd` is what is different about the last one."""
+
+    def write(odd=""):
+        for i in range(8):
+            last = odd if i == 7 else ""
+            with open_slide(str(labelled / "slides" / f"s{i:02}.svs")) as slide:
+                grid = cover(slide, mpp=2.0 if last == "mpp" else 1.0, tile_px=64, mask=tissue_mask(slide))
+                features = np.full((len(grid), 7 if last == "length" else 9), i, np.float32)
+                encoder = ModelRef("another" if last == "encoder" else "one", "c" * 64)
+                write_trident(FeatureBag(features, grid, encoder), slide, tmp_path / "trident")
+        if odd == "nan":
+            with h5py.File(next((tmp_path / "trident").rglob("s07.h5")), "r+") as file:
+                file["features"][0, 0] = np.nan
+        if odd == "missing":
+            next((tmp_path / "trident").rglob("s07.h5")).unlink()
+        (tmp_path / "t.csv").write_text(GOOD)
+        (tmp_path / "slides").symlink_to(labelled / "slides")
+        return ["--slides", str(tmp_path / "t.csv"), "--imported", str(tmp_path / "trident"), "--draws", "0"]
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("odd", "sentence"),
+    [
+        ("encoder", "slide s07: expected features with encoder one, got another, unlike the slides before"),
+        ("length", "slide s07: expected features with feature length 9, got 7"),
+        ("mpp", "slide s07: expected features with um/px 1"),
+        ("nan", "finite"),
+        ("missing", "expected one file s07.h5 for this slide, got none"),
+    ],
+)
+def test_imported_features_that_do_not_belong_together(trident, tmp_path, refused, odd, sentence):
+    words = ["train", "attention", "--model", "mean", "--epochs", "1", *trident(odd), "--out", str(tmp_path / "m")]
+    assert run(words) == 2
+    assert sentence in refused()
+    assert not (tmp_path / "m").exists()
+
+
+def test_evaluate_on_features_of_another_encoder(tiny_bundle, trident, tmp_path, refused):
+    words = ["evaluate", "--model", "sac-mil-tumour", *trident(), "--out", str(tmp_path / "e")]
+    assert run(words) == 2
+    assert "expected features with encoder tiny-encoder, got one; embed the slides" in refused()
+    assert not (tmp_path / "e").exists()

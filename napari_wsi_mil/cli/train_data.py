@@ -119,7 +119,8 @@ def cohort_bags(
 
     Ticks once per slide. Raises NoTissue naming a slide without any.
     """
-    name = encoder.name if encoder.folder is None else str(encoder.folder / f"{encoder.name}.json")
+    file = None if encoder.folder is None else encoder.folder / f"{encoder.name}.json"
+    name = str(file) if file is not None and file.is_file() else encoder.name
     entries, _ = read_tables(folders, Target())
     return slide_bags(entries, Source(name, features, device="cpu"), tick=tick)[0]
 

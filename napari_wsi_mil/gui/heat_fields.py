@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QSlider, QSpinBox, QWidget
 
@@ -35,6 +35,7 @@ SCALES = {
 SMOOTH_STEPS = 4
 """Steps of the smoothing slider to a tile."""
 MOST_SMOOTH_TILES = 4
+SWATCH = QSize(36, 12)
 
 
 class HeatFields(QWidget):
@@ -52,6 +53,7 @@ class HeatFields(QWidget):
         for key, (text, tip) in SCALES.items():
             self.normalise.addItem(text, key)
             self.normalise.setItemData(self.normalise.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.colours.setIconSize(SWATCH)
         self.smooth.setRange(0, MOST_SMOOTH_TILES * SMOOTH_STEPS)
         self.smooth.setPageStep(SMOOTH_STEPS)
         for slider in (self.threshold, self.opacity):
@@ -200,4 +202,4 @@ class HeatFields(QWidget):
 def _swatch(name: str) -> QIcon:
     pixels = np.rint(colours(name)[None].repeat(STEPS // 8, 0) * 255).astype(np.uint8)
     image = QImage(pixels.tobytes(), STEPS, len(pixels), 4 * STEPS, QImage.Format.Format_RGBA8888)
-    return QIcon(QPixmap.fromImage(image.scaled(40, 12)))
+    return QIcon(QPixmap.fromImage(image.scaled(SWATCH)))

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 # Points at equal distance, linear between them. The first four sample the maps of these names (Smith, van der Walt,
-# Firing; Nunez, Anderton, Renslow; all CC0). The last two are ours: white at 0, equally dark towards both ends, and
-# apart in blue and yellow, which red-green blindness spares.
+# Firing; Nunez, Anderton, Renslow; all CC0). The last three are ours: white at 0, equally dark towards both ends,
+# and apart in blue and yellow, which red-green blindness spares. Teal is the default: stained tissue has none.
 _POINTS = {
     "inferno": (
         "000004 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754"
@@ -29,12 +29,13 @@ _POINTS = {
         "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78"
         " 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838"
     ),
+    "teal-orange": "054463 0f7389 4faabb b2dae0 f6f4f1 f2cf9a db9a45 a96509 623400",
     "purple-orange": "3b1b66 6a4c9c a08fc6 d3cbe4 f6f4f1 f2cf9a db9a45 a96509 623400",
     "blue-red": "0c2f63 2f669c 7aa6cb c3d7e6 f6f4f1 f0c8b4 d78a6b ab4a33 651318",
 }
 COLOURS = tuple(_POINTS)
 """Names of the scales."""
-DIVERGING = ("purple-orange", "blue-red")
+DIVERGING = ("teal-orange", "purple-orange", "blue-red")
 """Those with a middle, for scores with a meaningful 0."""
 STEPS = 256
 

@@ -28,7 +28,7 @@ class HeatStyle:
     smooth: float = 0.0
     """Sigma of a Gaussian over neighbouring tiles, in tile sides; 0 for none."""
     colormap: str | None = None
-    """One of `COLOURS`; None: inferno, and purple to orange for signed maps."""
+    """One of `COLOURS`; None: inferno, and teal to orange for signed maps."""
     fade: bool = False
     """Whether low scores become see-through (of signed maps: those near 0)."""
     opacity: float = 0.5

@@ -86,8 +86,8 @@ def test_maps_classes_and_filters_have_the_fields_they_need(shown, qtbot) -> Non
     assert heat.map_choice == MapChoice("Contribution", 0)
     assert heat.classes.isVisibleTo(heat)
     assert tuple(layer.contrast_limits) == (-55.0, 55.0)
-    assert layer.colormap.name == "heat purple-orange fading"
-    assert [heat.colours.itemText(i) for i in range(2)] == ["Purple–orange", "Blue–red"]
+    assert layer.colormap.name == "heat teal-orange fading"
+    assert [heat.colours.itemText(i) for i in range(3)] == ["Teal–orange", "Purple–orange", "Blue–red"]
     choose(heat.classes, 1)
     assert float(layer.data[0, 0]) == 40.0
     choose(heat.maps, 2)

@@ -78,7 +78,7 @@ def test_signed_maps_have_their_zero_in_the_middle(scale, limits, values):
     found, shown = drawn(style, score_range={"Contribution": (-3.0, 1.0)})
     assert found.limits == limits
     assert shown == pytest.approx(values)
-    assert colour_name(style) == "purple-orange"
+    assert colour_name(style) == "teal-orange"
     assert found.meaning.signed
     middle = found.rgba[127:129, :3]
     assert middle.min() > 0.9

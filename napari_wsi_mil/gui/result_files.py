@@ -9,6 +9,8 @@ from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.gui.result_layers import check_same_slide
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from napari_wsi_mil.gui.job import Say
     from napari_wsi_mil.results import Attention
     from napari_wsi_mil.slide import Slide
@@ -37,24 +39,28 @@ def open_result(path: str, slide: Slide, tick: Tick, say: Say) -> Attention:
     return result
 
 
-def save_result(path: str, slide: Slide, result: Attention, tick: Tick, say: Say) -> str:
-    """Write a result as its suffix says and return the path; raises StoreError, BadRequest, SlideReadError."""
+def save_result(path: str, layer: Image, tick: Tick, say: Say) -> str:
+    """Write the result of an attention layer as the suffix says and return the path; pictures look as the layer does.
+
+    Raises StoreError, BadRequest, SlideReadError.
+    """
     say("Saving")
+    slide, result, style = (layer.metadata[key] for key in ("wsi_slide", "wsi_result", "wsi_style"))
     suffix = Path(path).suffix.lower()
     if suffix == ".npz":
         result.save(path)
     elif suffix == ".png":
         from napari_wsi_mil.interop.rasters import overlay_png
 
-        overlay_png(slide, result, path)
+        overlay_png(slide, result, path, style=style)
     elif suffix == ".csv":
         from napari_wsi_mil.interop.rasters import tiles_csv
 
-        tiles_csv(result, path)
+        tiles_csv(result, path, choices=(style.choice,))
     elif suffix == ".h5":
         from napari_wsi_mil.interop.h5_write import write_attention
 
-        write_attention(result, slide, path)
+        write_attention(result, slide, path, choice=style.choice)
     else:
         message = f"{path}: results are saved as {', '.join(SAVE_FILTERS.values())}; give the file one of these."
         raise BadRequest(message)

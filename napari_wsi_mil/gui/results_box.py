@@ -48,7 +48,7 @@ class ResultsBox(QWidget):
         line, parts = row(gap=4)
         parts.addWidget(heading("Results"), 1)
         for button in (self.open, self.save, self.compare):
-            button.setStyleSheet("padding: 4px 8px;")
+            button.setStyleSheet("padding: 4px 6px;")
             parts.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -120,9 +120,8 @@ class ResultsBox(QWidget):
 
     def save_file(self, path: str) -> None:
         """Write the result shown, in the form the suffix says."""
-        slide, layer = self._slide, self._current
-        if slide is not None and layer is not None:
-            self._start(partial(save_result, path, slide, layer.metadata["wsi_result"]), self._saved)
+        if self._current is not None:
+            self._start(partial(save_result, path, self._current), self._saved)
 
     def _saved(self, path: str) -> None:
         self.notice.say(f"Saved {path}", kind="info", look=look_of(self._viewer))

@@ -34,6 +34,8 @@ DARK_NOTE = (
     "The background is dark, as in fluorescence: models for stained tissue in bright light do not know such slides."
 )
 
+REGION_NOTE = "Only tiles inside a region were looked at: this is no answer for the whole slide."
+
 
 def _nobody(found: Found) -> None:
     """Tell nobody."""
@@ -117,8 +119,8 @@ def attend_each(
             bags[key] = (bag, watch.seconds | encoding.seconds)
         bag, seconds = bags[key]
         result = classify(slide, bag, head, device=choice, watch=Watch(tick, say, dict(seconds)))
-        if mask.method == DARK_FIELD:
-            result = replace(result, notes=(DARK_NOTE, *result.notes))
+        doubts = (DARK_NOTE,) * (mask.method == DARK_FIELD) + (REGION_NOTE,) * (region is not None)
+        result = replace(result, notes=(*doubts, *result.notes))
         done.append(Found(result, bag, head))
         found(done[-1])
     return done

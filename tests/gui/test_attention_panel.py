@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("qtpy")
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QScrollBar
 
 from napari_wsi_mil.errors import NoTissue
 from napari_wsi_mil.gui.bars import change_text, percent_text
 from napari_wsi_mil.gui.camera import visible
 from napari_wsi_mil.gui.model_choice import summary
 from napari_wsi_mil.gui.pace import Pace, clock
+from napari_wsi_mil.gui.parts import look_of
 from napari_wsi_mil.slide import open_slide
 
 pytestmark = pytest.mark.gui
@@ -70,6 +73,10 @@ def test_a_value_stands_in_place_of_the_bars(desk, desk_module) -> None:
     assert (answer.name.text(), answer.value.text()) == ("mitoses", "12.5 per mm²")
     assert answer.range.text() == "Training slides: 10 per mm² on average, most between 4 and 16 per mm²."
     assert not answer.bars.isVisible()
+    before = desk.panel.result.result
+    after = replace(before, logits=np.array([9.25], np.float32))
+    answer.show_change(before, after, look_of(desk.viewer))
+    assert answer.value.text() == "12.5 → 9.25 per mm²  (\u22123.25)"
     (one,) = desk.panel.results.list.rows
     assert one.answer.text() == "12.5 per mm²"
 
@@ -217,6 +224,25 @@ def test_nothing_is_cut_off_in_a_narrow_dock(desk) -> None:
     for one in (desk.panel, slide_panel):
         needed = one.body.parentWidget().minimumSizeHint().width()
         assert needed <= 300, type(one).__name__
+
+
+def test_everything_is_reached_by_the_tab_key(desk) -> None:
+    desk.run()
+    desk.gallery()
+    fields = (QAbstractButton, QComboBox, QAbstractSlider, QAbstractSpinBox)
+    parts = [w for kind in fields for w in desk.panel.findChildren(kind) if w.isVisible() and w.isEnabled()]
+    inner = (QAbstractSpinBox, QComboBox)
+    lost = [
+        type(w).__name__
+        for w in parts
+        if not w.focusPolicy() & Qt.FocusPolicy.TabFocus
+        and not isinstance(w, QScrollBar)
+        and not isinstance(w.parent(), inner)
+    ]
+    assert lost == []
+    assert len(parts) > 25
+    unnamed = [w for w in parts if isinstance(w, QAbstractButton) and not (w.text() or w.accessibleName())]
+    assert unnamed == []
 
 
 def test_pace_counts_what_came_after_the_first_tick() -> None:

@@ -10,7 +10,7 @@ from shapely import box
 from napari_wsi_mil.errors import BadRequest, ContractMismatch, ModelError, NoTissue, PixelSizeUnknown, UnknownModel
 from napari_wsi_mil.models.registry import bundled_cards
 from napari_wsi_mil.results import FeatureBag, ModelRef
-from napari_wsi_mil.runs.attend import attend, attend_each
+from napari_wsi_mil.runs.attend import REGION_NOTE, attend, attend_each
 from napari_wsi_mil.runs.classify import classify
 from napari_wsi_mil.runs.watch import Stage
 from napari_wsi_mil.slide import open_slide
@@ -94,7 +94,8 @@ def test_a_region_limits_the_run_and_one_tile_is_enough(run):
     one = run(region=[box(45, 85, 50, 90)])
     assert one.grid.cells.tolist() == [[1, 2]]
     assert one.weights().tolist() == [1.0]
-    assert one.notes == ("Only 1 tile of tissue: the model was trained on many more per slide.",)
+    assert result.notes[0] == one.notes[0] == REGION_NOTE
+    assert one.notes[1:] == ("Only 1 tile of tissue: the model was trained on many more per slide.",)
 
 
 def test_several_heads_share_tissue_and_features_and_come_one_by_one(run, encoder_card, head_card):

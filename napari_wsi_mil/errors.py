@@ -55,6 +55,10 @@ class UnknownModel(ModelError):
     """No model of this name."""
 
 
+class ModelNotHere(ModelError):
+    """A model that is known but has to be downloaded first, or could not be."""
+
+
 class WeightsError(ModelError):
     """Weights that are missing, altered or of another architecture."""
 

@@ -14,6 +14,7 @@ from napari_wsi_mil.errors import ContractMismatch, WeightsError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+WEIGHTS = (".safetensors", "pytorch_model.bin")  # the second only from the hub, read with weights_only
 NOTICE = "Research use only. Not a diagnosis."
 
 
@@ -101,7 +102,7 @@ def _problems(card: ModelCard) -> list[str]:
     found = []
     if card.kind not in ("encoder", "head"):
         found.append(f"expected kind 'encoder' or 'head', got {card.kind!r}")
-    if Path(card.weights_file).name != card.weights_file or not card.weights_file.endswith(".safetensors"):
+    if Path(card.weights_file).name != card.weights_file or not card.weights_file.endswith(WEIGHTS):
         found.append(f"expected weights_file to be a plain *.safetensors name, got {card.weights_file!r}")
     if len(card.sha256) != 64 or set(card.sha256) - set("0123456789abcdef"):
         found.append(f"expected sha256 to be 64 hexadecimal digits, got {card.sha256!r}")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from napari_wsi_mil.errors import ModelError, UnknownModel, WeightsError
 from napari_wsi_mil.models.card import load_card
+from napari_wsi_mil.models.hub import resolve
 from napari_wsi_mil.models.plugins import describe, foreign_architectures, load_builder, offers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    import torch
     from torch import nn
 
     from napari_wsi_mil.models.card import ModelCard
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     Builder = Callable[..., nn.Module]
 
 BUNDLE = Path(__file__).resolve().parent.parent / "weights"
+
+FOREIGN = ("hf-vision", "timm")
+"""Architectures that other libraries build; see models.hub."""
 
 _BUILDERS: dict[str, Builder] = {}
 
@@ -126,6 +131,7 @@ def bundled_cards(kind: str | None = None) -> tuple[ModelCard, ...]:
 def find_card(name_or_path: str | Path) -> ModelCard:
     """Return the card of this name, see `all_cards`, or the card in this JSON file.
 
+    Encoders of the hub go by their names too, see models.hub; they raise ModelNotHere until they are downloaded.
     Raises UnknownModel listing the names there are, WeightsError if the file is no valid card, ModelError if the card
     of this name cannot be read or there are two.
     """
@@ -138,6 +144,8 @@ def find_card(name_or_path: str | Path) -> ModelCard:
     if card is None and name in problems:
         raise ModelError(problems[name])
     if card is None:
+        card = resolve(name)
+    if card is None:
         known = ", ".join(sorted(good)) or "none"
         more = f" ({len(problems)} more cannot be read, the list of models says why)" if problems else ""
         message = f"unknown model {name!r}: models are {known}{more}; give one of these or a card's .json file"
@@ -148,14 +156,22 @@ def find_card(name_or_path: str | Path) -> ModelCard:
 def load_model(card: ModelCard, device: DeviceChoice | str = "cpu") -> nn.Module:
     """Build the card's network, load its verified weights and put it on `device` in eval mode.
 
-    Float32 whatever the precision of the stored weights; encoders come with their normalisation folded in.
+    Float32 whatever the precision of the stored weights; encoders come with their normalisation folded in. A network
+    whose weights come in several layouts has `adapt(state)`, which returns them under its own names.
     Raises WeightsError if the file is missing, altered, or does not fit the architecture.
     """
     # Imported here: listing cards, as a panel does when it opens, must not wait for torch.
     from napari_wsi_mil.models.weights import load_weights
 
+    if card.architecture in FOREIGN:
+        from napari_wsi_mil.models.hub import load_foreign
+
+        return load_foreign(card).to(device if isinstance(device, str) else device.name)
     model = build(card.architecture, **card.options)
-    state = load_weights(card.weights_path, sha256=card.sha256)
+    state: Mapping[str, torch.Tensor] = load_weights(card.weights_path, sha256=card.sha256)
+    adapt = getattr(model, "adapt", None)
+    if callable(adapt):
+        state = adapt(state)
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     got = {key: tuple(value.shape) for key, value in state.items()}
     if wanted != got:
@@ -183,6 +199,7 @@ def _import_own() -> None:
         encoder,
         grid_attention,
         pooling,
+        resnet,
         sac_mil,
         transmil,
     )

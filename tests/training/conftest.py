@@ -9,7 +9,7 @@ import torch
 from napari_wsi_mil.training.bags import LabelledBag
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,7 +1,8 @@
 """Tiles per second of a run on a slide file against the same encoder on the same tiles already in memory.
 
 Both take turns in one process, each run on a slide opened anew and a store that is empty, so that neither finds anything
-cached. Where reading and computing share the cores, their sum bounds what can be reached; it is printed beside.
+cached. Where reading and computing share the cores, their sum bounds what can be reached; it is printed beside, and so is
+the same ratio in CPU seconds (computing alone over the whole run), which other work on the machine disturbs less.
 With --memory, the peak memory of a process that embeds the same number of tiles of each slide.
 """
 
@@ -26,7 +27,7 @@ from napari_wsi_mil.models.registry import find_card, load_model
 from napari_wsi_mil.runs.embed import Forward, embed
 from napari_wsi_mil.runs.tiles import read_tiles
 from napari_wsi_mil.slide import open_slide
-from napari_wsi_mil.tiles import cover
+from napari_wsi_mil.tiles import cover, tissue_mask
 
 
 def middle(slide, card, tiles: int):
@@ -48,6 +49,7 @@ def measure(path: str, *, encoder: str, tiles: int, rounds: int, batch: int, dev
         held = [b.tiles for b in read_tiles(slide, grid, np.arange(len(grid)), batch=batch)]
     forward(held[0])
     seconds: dict[str, list[float]] = {"memory": [], "slide": [], "reading": []}
+    cpu: dict[str, list[float]] = {way: [] for way in seconds}
     store = Path(tempfile.mkdtemp(prefix="embedding-"))
     try:
         for i in range(rounds):
@@ -58,19 +60,22 @@ def measure(path: str, *, encoder: str, tiles: int, rounds: int, batch: int, dev
             }
             order = list(ways) if i % 2 else list(ways)[::-1]
             for way in order:
-                began = time.perf_counter()
+                began, spent = time.perf_counter(), time.process_time()
                 ways[way]()
                 seconds[way].append(time.perf_counter() - began)
+                cpu[way].append(time.process_time() - spent)
     finally:
         shutil.rmtree(store)
     rates = {way: len(grid) / statistics.median(found) for way, found in seconds.items()}
     ratios = [a / b for a, b in zip(seconds["memory"], seconds["slide"], strict=True)]
+    work = [a / b for a, b in zip(cpu["memory"], cpu["slide"], strict=True)]
     bound = 1 / (1 + rates["memory"] / rates["reading"])
     return {
         "slide": Path(path).name, "encoder": encoder, "device": choice.label, "tiles": len(grid), "batch": batch,
         "tiles_per_s": {way: round(rate, 1) for way, rate in rates.items()},
         "ratio": round(statistics.median(ratios), 3), "ratios": [round(r, 3) for r in ratios],
-        "bound_if_cores_are_shared": round(bound, 3), "cores": len(os.sched_getaffinity(0)),
+        "cpu_ratio": round(statistics.median(work), 3), "bound_if_cores_are_shared": round(bound, 3),
+        "cores": len(os.sched_getaffinity(0)),
     }  # fmt: skip
 
 
@@ -86,10 +91,10 @@ def read_only(path, grid, batch) -> None:
 
 
 def peak(path: str, *, encoder: str, tiles: int, device: str) -> dict[str, object]:
-    """Return the peak memory in MiB of this process after embedding; meant for a process of its own."""
+    """Return the peak memory in MiB of this process after finding tissue and embedding; for a process of its own."""
     card, choice = find_card(encoder), pick_device(device)
     with open_slide(path) as slide, tempfile.TemporaryDirectory() as store:
-        whole = cover(slide, mpp=card.mpp, tile_px=card.tile_px)
+        whole = cover(slide, mpp=card.mpp, tile_px=card.tile_px, mask=tissue_mask(slide))
         spread = np.linspace(0, len(whole) - 1, min(tiles, len(whole))).astype(int)
         embed(slide, whole.take(spread), card, device=choice, store=Path(store))
         size = slide.shape0_yx

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_wsi_mil.errors import BadRequest
-from napari_wsi_mil.interop.h5_grid import FoundGrid, grid_from
+from napari_wsi_mil.interop.h5_grid import GRID_ATTRIBUTES, FoundGrid, grid_from
 from napari_wsi_mil.results import Attention, FeatureBag, ModelRef
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SHA_KEY = "encoder_sha256"
 """Attribute of `features` in our own files: which weights, not only which name."""
+ATTRIBUTES = (*GRID_ATTRIBUTES, SHA_KEY, "encoder", "head", "title")
 SCORES = ("attention_scores", "scores")
 BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """All that h5py was seen to raise on broken files."""
@@ -185,6 +186,11 @@ def _grid(slide: Slide, file: Contents, *, side0: float | None, tile_px: int | N
     return grid_from(slide, coords, said, name=file.name, cells=cells, side0=side0, tile_px=tile_px)
 
 
+def _said(attributes: Any) -> dict[str, Any]:
+    """Return those attributes we use: in a broken file HDF5 may crash on any text it is asked for."""
+    return {key: attributes[key] for key in attributes if key in ATTRIBUTES}
+
+
 def _contents(path: Path, *wanted: str) -> Contents:
     """Read the datasets `wanted`, as far as they are there; raises BadRequest for a file that is missing or broken."""
     import h5py  # a tenth of a second: not for those who only look at slides
@@ -196,7 +202,7 @@ def _contents(path: Path, *wanted: str) -> Contents:
         with h5py.File(path, "r") as file:
             found = {key: file[key] for key in wanted if isinstance(file.get(key), h5py.Dataset)}
             arrays = {key: np.asarray(values[()]) for key, values in found.items()}
-            said = {key: {**file.attrs, **values.attrs} for key, values in found.items()}
+            said = {key: _said(file.attrs) | _said(values.attrs) for key, values in found.items()}
             return Contents(path.name, arrays, said, tuple(sorted(file)))
     except BROKEN as error:
         why = " ".join(str(error).split())[:120] or type(error).__name__

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 OURS = "napari_wsi_mil"
 """Attribute of `coords` in which our own files keep the grid, beside a dataset `cells`: what integers cannot say."""
+SIZES = (
+    "patch_size", "patch_size_level0", "patch_level", "downsample", "custom_downsample", "overlap",
+    "level0_magnification", "target_magnification",
+)  # fmt: skip
+GRID_ATTRIBUTES = (*SIZES, "level0_height", "level0_width", OURS)
+"""All that is read of what a file says of its coordinates."""
 NOTHING = ("", "none", "nan")
 
 
@@ -144,11 +150,7 @@ def _pairs(coords: npt.NDArray[Any], name: str) -> Floats:
 def _patch(
     attributes: Mapping[str, Any], step: float | None, *, name: str, side0: float | None, tile_px: int | None
 ) -> tuple[Patch, tuple[str, ...]]:
-    values = {
-        key: number(attributes, key, name)
-        for key in ("patch_size", "patch_size_level0", "patch_level", "downsample", "custom_downsample", "overlap",
-                    "level0_magnification", "target_magnification")
-    }  # fmt: skip
+    values = {key: number(attributes, key, name) for key in SIZES}
     notes: tuple[str, ...] = ()
     side = side0 or _stated_side(values)
     if side is None and step is not None:

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from shapely import box
 
-from napari_wsi_mil.errors import StoreError
+from napari_wsi_mil.errors import BadRequest, StoreError
 from napari_wsi_mil.interop.geojson import Annotation
-from napari_wsi_mil.interop.rasters import GAP_PX, overlay_png, tiles_csv
-from napari_wsi_mil.results import Attention, HeatStyle, ModelRef
+from napari_wsi_mil.interop.rasters import GAP_PX, overlay_png, said, tiles_csv
+from napari_wsi_mil.results import Attention, HeatStyle, MapChoice, ModelRef, ScoreMap
 from napari_wsi_mil.results.colours import colours
 from napari_wsi_mil.tiles import cover
 
@@ -105,3 +106,32 @@ def test_folders_that_refuse(slide, tmp_path):
     for write in (lambda p: overlay_png(slide, result, p), lambda p: tiles_csv(result, p)):
         with pytest.raises(StoreError, match="could not be written"):
             write(tmp_path / "none" / "x.png")
+
+
+def test_the_picture_takes_every_style_of_the_window(slide, tmp_path):
+    plain = attention(slide, [(2, 2), (2, 3), (7, 7)], [[0, 1, 0.5]])
+    maps = (ScoreMap("Contribution", "class", np.array([[-2, 1, 0]] * 2, np.float32)),)
+    result = replace(plain, maps=maps, score_range={"Contribution": (-4.0, 4.0)})
+    style = HeatStyle(MapChoice("Contribution", 1), normalise="cohort", threshold=0.5, opacity=1.0)
+    picture = np.asarray(Image.open(overlay_png(slide, result, tmp_path / "o.png", style=style, width_px=872)))
+    right, scale = 2 * GAP_PX + 400, np.rint(255 * colours("teal-orange")[:, :3]).astype(int)
+    at = [(GAP_PX + int(y / 2.5), right + int(x / 2.5)) for y, x in ((250, 250), (250, 350), (750, 750))]
+    # -2 and 1 of -4..4; 0 is nearest to 0 and hidden
+    assert picture[at[0]].tolist() == scale[64].tolist()
+    assert picture[at[1]].tolist() == scale[159].tolist()
+    assert picture[at[2]].tolist() == [GREY] * 3
+    assert said(result, style) == "Contribution, tumour, range of held-out slides, lowest 50% hidden, teal-orange"
+    with pytest.raises(BadRequest, match="no range of held-out slides for 'Attention'"):
+        overlay_png(slide, result, tmp_path / "p.png", style=HeatStyle(normalise="cohort"))
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_the_table_takes_further_maps(slide, tmp_path):
+    plain = attention(slide, [(2, 2), (2, 3)], [[0, 1]])
+    values = np.arange(6, dtype=np.float32).reshape(3, 2)
+    result = replace(plain, maps=(ScoreMap("Max attention", "filter", values),))
+    path = tiles_csv(result, tmp_path / "t.csv", choices=[MapChoice("Max attention", 2), MapChoice("Max attention")])
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0])[5:] == ["score", "attention", "Max attention:filter 3", "Max attention:filter 1"]
+    assert [row["Max attention:filter 3"] for row in rows] == ["4", "5"]

@@ -15,7 +15,7 @@ from napari_wsi_mil.layers import (
     tiles_layer,
     tissue_layer,
 )
-from napari_wsi_mil.results import Attention, HeatStyle, MapChoice, ModelRef
+from napari_wsi_mil.results import Attention, HeatStyle, MapChoice, ModelRef, ScoreMap
 from napari_wsi_mil.slide import Box, Channel, Plane, Slide
 from napari_wsi_mil.tiles import TileGrid, TissueMask
 
@@ -138,6 +138,21 @@ def test_normalisation_and_class_of_the_map():
     assert low < 5 < high
     with pytest.raises(BadRequest, match="classes are 0 to 1"):
         attention_layer(two, style=HeatStyle(MapChoice(row=2)))
+
+
+def test_a_style_becomes_name_colours_opacity_and_is_remembered():
+    maps = (ScoreMap("Contribution", "class", np.array([[-1, 0, 3], [1, 0, -3]], np.float32)),)
+    style = HeatStyle(MapChoice("Contribution", 0), opacity=0.8, fade=True)
+    data, options, _ = attention_layer(attention(maps=maps), style=style)
+    assert options["name"] == "Contribution · Tumour · normal"
+    assert options["contrast_limits"] == (-3.0, 3.0)
+    assert options["colormap"]["name"] == "heat teal-orange fading"
+    assert options["colormap"]["colors"].shape == (256, 4)
+    assert options["colormap"]["colors"][:, 3].min() < 0.01
+    assert options["opacity"] == 0.8
+    assert options["metadata"]["wsi_style"] is style
+    assert options["metadata"]["wsi_choice"] == style.choice
+    assert data[2, 2] == 3
 
 
 @settings(max_examples=200, deadline=None)

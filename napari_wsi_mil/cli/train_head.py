@@ -96,6 +96,9 @@ def _check_job(job: HeadJob) -> None:
     if unfinished and not (job.resume or job.force):
         message = f"{job.out}: holds an unfinished training; give --resume to go on, or --force to start anew."
         raise BadRequest(message)
+    if job.resume and not unfinished and (job.out / f"{job.name}.json").exists():
+        message = f"{job.out}: holds the finished model {job.name}, there is nothing to resume; leave out --resume."
+        raise BadRequest(message)
     check_output_folder(job.out, force=job.force or job.resume)
     if len({place.stem for place in job.tests} | {"folds", "test"}) != len(job.tests) + 2:
         message = "--test: expected tables of different names, not called folds or test; rename one."

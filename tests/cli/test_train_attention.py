@@ -185,6 +185,8 @@ def test_a_killed_training_is_resumed_to_the_same_file(
     assert "holds an unfinished training; give --resume to go on" in refused()
     assert train(tmp_path / "m", *words, "--resume") == 0
     assert "fold-1: loss" not in capsys.readouterr().err
+    assert train(tmp_path / "m", *words, "--resume") == 2
+    assert "holds the finished model abmil-label, there is nothing to resume" in refused()
     first, second = (find_card(tmp_path / name / "abmil-label.json") for name in ("whole", "m"))
     assert first.sha256 == second.sha256
     assert first.metrics == second.metrics

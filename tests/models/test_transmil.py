@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from napari_wsi_mil.models.nystrom import NystromAttention, pseudo_inverse
+from napari_wsi_mil.models.nystrom import AlongTokens, NystromAttention, pseudo_inverse
 from napari_wsi_mil.models.transmil import PositionBySquare, TransMIL, _shown
 
 
@@ -54,6 +54,20 @@ def test_with_as_many_landmarks_as_tokens_it_is_ordinary_attention():
     query, key, value, *_ = layer._split(tokens)
     plain = torch.softmax(query @ key.mT, -1) @ value
     torch.testing.assert_close(layer(tokens)[0], layer.out(plain.transpose(0, 1).flatten(1)), atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("n", [1, 5, 256, 300])
+def test_neighbours_are_summed_with_true_gradients(n):
+    torch.manual_seed(0)
+    layer, value, upstream = AlongTokens(8, 33), random(8, n, 64).requires_grad_(), random(8, n, 64, seed=3)
+    out = layer(value)
+    (out * upstream).sum().backward()
+    wide, weight = value.detach().double().requires_grad_(), layer.weight.detach().double().requires_grad_()
+    padded = torch.nn.functional.pad(wide, (0, 0, 16, 16))
+    want = sum(weight[:, t, None, None] * padded[:, t : t + n] for t in range(33))
+    (want * upstream).sum().backward()
+    for got, exact in ((out, want), (value.grad, wide.grad), (layer.weight.grad, weight.grad)):
+        torch.testing.assert_close(got.double(), exact, atol=1e-5 * float(exact.detach().abs().max()), rtol=0)
 
 
 def test_positions_are_convolved_in_a_square_and_the_first_token_is_left():

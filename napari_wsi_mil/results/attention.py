@@ -108,11 +108,12 @@ class Attention:
 
     def smoother(self, sigma_tiles: float) -> Smoother:
         """Return the blur of this many tile sides; the last one asked for is kept."""
-        kept = self._smoothers
-        if sigma_tiles not in kept:
-            kept.clear()
-            kept[sigma_tiles] = Smoother(self.grid, sigma_tiles)
-        return kept[sigma_tiles]
+        found = self._smoothers.get(sigma_tiles)
+        if found is None:
+            found = Smoother(self.grid, sigma_tiles)
+            self._smoothers.clear()
+            self._smoothers[sigma_tiles] = found
+        return found
 
     @functools.cached_property
     def last_drawn(self) -> dict[object, Any]:

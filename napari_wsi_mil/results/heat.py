@@ -132,23 +132,28 @@ def heat(result: Attention, style: HeatStyle) -> Heat:
 def _drawn(result: Attention, style: HeatStyle) -> tuple[Floats, Raster]:
     """Return what each tile shows, and the raster of it before any threshold."""
     key = (style.choice, style.normalise == "rank", style.smooth)
-    kept = result.last_drawn
-    if key not in kept:
-        raw, laid = result.map_scores(style.choice), result.mosaic
-        order = signed_ranks if meaning(style.choice.name).signed else ranks
-        shown = order(raw) if style.normalise == "rank" else raw
-        if style.smooth <= 0:
-            values, cell = laid.draw(shown), laid.cell_px0
-        else:
-            smoother = result.smoother(style.smooth)
-            field = smoother.field(shown)
-            values, cell = smoother.draw(field, laid)
-            shown = smoother.at_tiles(field)
-        values.flags.writeable = False
-        kept.clear()
-        kept[key] = shown, Raster(values, laid.corner_yx0, (cell, cell))
-    found: tuple[Floats, Raster] = kept[key]
+    # two threads may draw at once: each works with what it found or made itself
+    found: tuple[Floats, Raster] | None = result.last_drawn.get(key)
+    if found is None:
+        found = _draw(result, style)
+        result.last_drawn.clear()
+        result.last_drawn[key] = found
     return found
+
+
+def _draw(result: Attention, style: HeatStyle) -> tuple[Floats, Raster]:
+    raw, laid = result.map_scores(style.choice), result.mosaic
+    order = signed_ranks if meaning(style.choice.name).signed else ranks
+    shown = order(raw) if style.normalise == "rank" else raw
+    if style.smooth <= 0:
+        values, cell = laid.draw(shown), laid.cell_px0
+    else:
+        smoother = result.smoother(style.smooth)
+        field = smoother.field(shown)
+        values, cell = smoother.draw(field, laid)
+        shown = smoother.at_tiles(field)
+    values.flags.writeable = False
+    return shown, Raster(values, laid.corner_yx0, (cell, cell))
 
 
 def _limits(result: Attention, shown: Floats, style: HeatStyle) -> Range:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SHA_KEY = "encoder_sha256"
 """Attribute of `features` in our own files: which weights, not only which name."""
 ATTRIBUTES = (*GRID_ATTRIBUTES, SHA_KEY, "encoder", "head", "title")
+MOST_BYTES = 4096
 SCORES = ("attention_scores", "scores")
 BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """All that h5py was seen to raise on broken files."""
@@ -188,7 +189,15 @@ def _grid(slide: Slide, file: Contents, *, side0: float | None, tile_px: int | N
 
 def _said(attributes: Any) -> dict[str, Any]:
     """Return those attributes we use: in a broken file HDF5 may crash on any text it is asked for."""
-    return {key: attributes[key] for key in attributes if key in ATTRIBUTES}
+    return {key: attributes[key] for key in attributes if key in ATTRIBUTES and _plain(attributes.get_id(key))}
+
+
+def _plain(attribute: Any) -> bool:
+    """Whether an attribute is a few numbers or a text: changed bytes make others of which HDF5 finds no end."""
+    from h5py import h5t
+
+    few = attribute.get_storage_size() <= MOST_BYTES
+    return few and attribute.get_type().get_class() in (h5t.INTEGER, h5t.FLOAT, h5t.STRING)
 
 
 def _contents(path: Path, *wanted: str) -> Contents:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_wsi_mil.errors import WsiMilError
+from napari_wsi_mil.gui.device_pick import DevicePick
 from napari_wsi_mil.gui.live import host
-from napari_wsi_mil.gui.model_choice import DeviceNote, ModelChoice
+from napari_wsi_mil.gui.model_choice import ModelChoice
 from napari_wsi_mil.gui.parts import column, heading, look_of, row, wrapped
 from napari_wsi_mil.gui.region_choice import RegionChoice
 from napari_wsi_mil.gui.regions import polygons, tissue_of
@@ -85,7 +86,7 @@ class AttentionPanel(SlideBoundPanel):
         self._ran_on: Slide | None = None
         self._first, self._adding = True, False
         self.choice, self.empty = SlideChoice(napari_viewer), NoSlide(napari_viewer)
-        self.models, self.device = ModelChoice(), DeviceNote()
+        self.models, self.device = ModelChoice(), DevicePick()
         self.region = RegionChoice(napari_viewer, name="Where to look", first=WHOLE_SLIDE)
         self.tissue = QPushButton("Find tissue")
         self.run = RunBox(napari_viewer, verb="Run", unit="tiles")
@@ -120,7 +121,7 @@ class AttentionPanel(SlideBoundPanel):
     def _connect(self) -> None:
         self.choice.chosen.connect(self._show)
         self.models.problem.connect(self._problem)
-        self.models.combo.currentIndexChanged.connect(self._model_changed)
+        self.models.changed.connect(self._model_changed)
         self.run.pressed.connect(self._run)
         self.run.second.clicked.connect(self._run_all)
         self.run.found.connect(self._found)
@@ -173,7 +174,7 @@ class AttentionPanel(SlideBoundPanel):
             + ("Tissue is found by the run itself." if tissue is None else f"Keeps to the outlines in {tissue.name!r}.")
         )
 
-    def _model_changed(self, _: int = 0) -> None:
+    def _model_changed(self) -> None:
         alike = self._alike()
         self.run.second.setText(f"Run all {len(alike)}")
         self.run.second.setVisible(len(alike) > 1)
@@ -235,7 +236,7 @@ class AttentionPanel(SlideBoundPanel):
             return
         tissue = tissue_of(self.viewer, slide)
         outlines = None if tissue is None else polygons(self.viewer, image, tissue)
-        attend, device = self._attend, getattr(self.device, "choice", "auto")
+        attend, device = self._attend, self.device.choice
 
         def work(tick: Tick, say: Say, give: Callable[[Found], None]) -> None:
             attend(slide, cards, outlines=outlines, region=inside, device=device, found=give, tick=tick, say=say)

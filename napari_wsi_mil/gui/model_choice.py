@@ -1,24 +1,20 @@
-"""Which model to run, with the essentials of its card, and the device it would run on."""
+"""Which model to run, with the essentials of its card."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_wsi_mil.errors import WsiMilError
-from napari_wsi_mil.gui.job import Job
-from napari_wsi_mil.gui.parts import wrapped
+from napari_wsi_mil.gui.parts import row, wrapped
 from napari_wsi_mil.models import registry
+from napari_wsi_mil.models.card import load_card
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari_wsi_mil.gui.job import Say
     from napari_wsi_mil.models.card import ModelCard
-    from napari_wsi_mil.ticks import Tick
 
 FAVOURITE = "sac-mil-tumour"
 
@@ -28,8 +24,9 @@ def summary(card: ModelCard) -> str:
 
     The last stands beside Run, since a head answers slides of other organs with the same confidence.
     """
+    what = f"Classes: {', '.join(card.classes)}" if card.target == "classes" else f"{card.classes[0]} in {card.unit}"
     lines = [
-        f"Classes: {', '.join(card.classes)}",
+        what,
         f"{card.field_um:.0f} µm tiles at {card.mpp:g} µm/px · encoder {card.encoder}",
     ]
     learned = re.split(r"[;.](?:\s|$)", card.limits, maxsplit=1)[0]
@@ -43,39 +40,62 @@ def card_text(card: ModelCard) -> str:
 
 
 class ModelChoice(QWidget):
-    """A list of the bundled heads. `problem` carries a sentence when their cards cannot be read."""
+    """A list of the heads there are: of this package, the user's models folder and other packages, or of a file."""
 
+    changed = Signal()
+    """Another head is chosen, or there are more."""
     problem = Signal(str)
+    """A sentence on a card file that cannot be used."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cards: list[ModelCard] = []
-        self.combo = QComboBox()
+        self.combo, self.other = QComboBox(), QPushButton("Other…")
         self.combo.setAccessibleName("Model")
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(12)
-        self.summary = wrapped(muted=True)
+        self.other.setToolTip("Use a head of your own: the .json card that `train attention` wrote beside its weights.")
+        self.summary, self.unread = wrapped(muted=True), wrapped()
+        self.unread.setProperty("warned", True)
+        choice, line = row()
+        line.addWidget(self.combo, 1)
+        line.addWidget(self.other)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(self.combo)
-        layout.addWidget(self.summary)
+        for part in (choice, self.summary, self.unread):
+            layout.addWidget(part)
         self.combo.currentIndexChanged.connect(self._describe)
+        self.other.clicked.connect(self._ask)
 
     def load(self) -> None:
-        """Read the cards of the heads that come with the package."""
+        """Read the cards of the heads there are; those that cannot be read are told of."""
+        found = registry.all_cards("head")
+        self.cards = []
+        with QSignalBlocker(self.combo):
+            self.combo.clear()
+            for card in found.cards:
+                self._add(card)
+            self.combo.setCurrentIndex(max(self.combo.findData(FAVOURITE), 0))
+        self._describe()
+        if not self.cards:
+            self.summary.setText("No model comes with this copy of the package.")
+        self.unread.setText("\n".join(found.problems))
+        self.unread.setVisible(bool(found.problems))
+
+    def load_file(self, path: str) -> None:
+        """Add the head whose card this file is, and choose it."""
         try:
-            self.cards = list(registry.bundled_cards("head"))
+            card = load_card(path)
         except WsiMilError as error:
             self.problem.emit(str(error))
             return
-        self.combo.clear()
-        for i, card in enumerate(self.cards):
-            self.combo.addItem(card.title, card.name)
-            self.combo.setItemData(i, card_text(card), Qt.ItemDataRole.ToolTipRole)
-        self.combo.setCurrentIndex(max(self.combo.findData(FAVOURITE), 0))
-        if not self.cards:
-            self.summary.setText("No model comes with this copy of the package.")
+        if card.kind != "head":
+            self.problem.emit(f"{card.name!r} is an encoder; expected a head with classes or a value, choose its card.")
+            return
+        if card not in self.cards:
+            self._add(card)
+        self.combo.setCurrentIndex(self.cards.index(card))
 
     @property
     def card(self) -> ModelCard | None:
@@ -83,44 +103,19 @@ class ModelChoice(QWidget):
         index = self.combo.currentIndex()
         return self.cards[index] if 0 <= index < len(self.cards) else None
 
+    def _add(self, card: ModelCard) -> None:
+        self.cards.append(card)
+        self.combo.addItem(card.title, card.name)
+        self.combo.setItemData(len(self.cards) - 1, card_text(card), Qt.ItemDataRole.ToolTipRole)
+
+    def _ask(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Choose a model card", "", "Model cards (*.json)")
+        if path:
+            self.load_file(path)
+
     def _describe(self, _: int = 0) -> None:
         card = self.card
         if card is not None:
             self.summary.setText(summary(card))
             self.combo.setToolTip(card_text(card))
-
-
-class DeviceNote(QWidget):
-    """Says which device a run would use and why; asks torch in a job, as importing it takes a second."""
-
-    def __init__(self, *, find: Callable[[], tuple[str, str]] | None = None) -> None:
-        super().__init__()
-        self._find = find or _find_device
-        self.text = wrapped("Looking for a graphics card …", muted=True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.text)
-        QTimer.singleShot(0, self._ask)
-
-    def _ask(self) -> None:
-        find = self._find
-
-        def work(tick: Tick, say: Say) -> tuple[str, str]:
-            return find()
-
-        self._job = Job(work)
-        self._job.succeeded.connect(self._show)
-        self._job.failed.connect(self.text.setText)
-        self._job.start()
-
-    def _show(self, found: tuple[str, str]) -> None:
-        label, reason = found
-        self.text.setText(f"Runs on {label}")
-        self.text.setToolTip(f"{reason[:1].upper()}{reason[1:]}.")
-
-
-def _find_device() -> tuple[str, str]:
-    from napari_wsi_mil.models.device import pick_device
-
-    choice = pick_device()
-    return choice.label, choice.reason
+        self.changed.emit()

@@ -40,6 +40,13 @@ def pick_device(wanted: str = "auto") -> DeviceChoice:
     return DeviceChoice("cpu", f"CPU, {threads} threads", f"{why or 'no CUDA or Apple GPU found'}; {on}")
 
 
+def device_names() -> tuple[str, ...]:
+    """Return what `pick_device` can be asked for on this machine, "auto" first and "cpu" last."""
+    cards = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    apple = ("mps",) * torch.backends.mps.is_available()
+    return ("auto", *(f"cuda:{i}" for i in cards), *apple, "cpu")
+
+
 def _cuda(index: int, why: str) -> DeviceChoice:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:

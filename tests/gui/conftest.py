@@ -144,11 +144,13 @@ def desk_module():
 def desk(bench, opened, desk_module, monkeypatch):
     """Return an Attention panel with heads 'a' and 'b' of one encoder, beside the quarters slide."""
     from napari_wsi_mil.gui.attention_panel import AttentionPanel
+    from napari_wsi_mil.gui.device_pick import Device
     from napari_wsi_mil.models import registry
 
     cards = (desk_module.card("a"), desk_module.card("b"))
-    monkeypatch.setattr(registry, "bundled_cards", lambda kind=None: cards)
-    monkeypatch.setattr("napari_wsi_mil.gui.model_choice._find_device", lambda: ("CPU, 2 threads", "no GPU found"))
+    devices = [Device("auto", "CPU, 2 threads", "no GPU found"), Device("cpu", "CPU, 2 threads", "chosen by the user")]
+    monkeypatch.setattr(registry, "all_cards", lambda kind=None: registry.Cards(cards, ()))
+    monkeypatch.setattr("napari_wsi_mil.gui.device_pick.find_devices", lambda: devices)
     model = desk_module.Model()
     panel = AttentionPanel(bench.viewer, attend=model)
     bench.viewer.window.add_dock_widget(panel, name="Attention", area="right")

@@ -162,7 +162,7 @@ def test_the_panel_asks_the_head_itself(desk, tmp_path, monkeypatch) -> None:
     small = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(small)
     cards = small.write_bundle(tmp_path)
-    monkeypatch.setattr(registry, "bundled_cards", lambda kind=None: cards)
+    monkeypatch.setattr(registry, "BUNDLE", tmp_path)
     head = cards[1]
     desk.panel.models.cards[:] = [head]
     slide, box = desk.panel.slide, desk.panel.result.what_if

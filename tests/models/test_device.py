@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from napari_wsi_mil.errors import BadRequest
-from napari_wsi_mil.models.device import DeviceChoice, pick_device
+from napari_wsi_mil.models.device import DeviceChoice, device_names, pick_device
 
 
 @pytest.fixture
@@ -15,6 +15,13 @@ def no_gpu(monkeypatch):
 def test_auto_without_gpu(no_gpu):
     reason = "no CUDA or Apple GPU found; running on 2 CPU threads"
     assert pick_device() == DeviceChoice("cpu", "CPU, 2 threads", reason)
+
+
+def test_names_of_devices_begin_with_auto_and_end_with_the_cpu(no_gpu, monkeypatch):
+    assert device_names() == ("auto", "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_names() == ("auto", "cuda:0", "cuda:1", "cpu")
 
 
 def test_cpu_by_wish(no_gpu):

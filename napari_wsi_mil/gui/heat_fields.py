@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QSlider, QSpinBox, QWidget
 
@@ -118,8 +118,18 @@ class HeatFields(QWidget):
             self.visible, self.clear_low, self.maps, self.classes, self.filter_slider, self.filter, self.normalise,
             self.colours, self.smooth, self.threshold, self.opacity,
         )  # fmt: skip
+        for field in order[2:]:
+            field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            field.installEventFilter(self)
         for first, second in zip(order, order[1:], strict=False):
             QWidget.setTabOrder(first, second)
+
+    def eventFilter(self, field: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Let the wheel scroll the panel, not change a field it happens to pass, unless that has the focus."""
+        if event.type() == QEvent.Type.Wheel and not cast("QWidget", field).hasFocus():
+            event.ignore()
+            return True
+        return bool(super().eventFilter(field, event))
 
     # -- a style in and out -------------------------------------------------------------------
     def write(self, result: Attention, style: HeatStyle) -> None:

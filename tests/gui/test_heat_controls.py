@@ -224,3 +224,29 @@ def test_controls_without_a_layer_do_nothing(qtbot) -> None:
     heat.opacity.setValue(10)
     heat.show_layer(None)
     assert heat.style == HeatStyle()
+
+
+def test_the_wheel_passes_over_fields_without_changing_them(shown) -> None:
+    heat, _ = shown
+    fields = (heat.opacity, heat.smooth, heat.normalise, heat.maps)
+    before = heat.style
+    for field in fields:
+        field.clearFocus()
+        assert not wheel(field)
+    assert heat.style == before
+
+
+def wheel(field) -> bool:
+    """Turn the mouse wheel over a field by one notch; returns whether the field took it."""
+    from qtpy.QtCore import QPoint, QPointF, Qt
+    from qtpy.QtGui import QWheelEvent
+    from qtpy.QtWidgets import QApplication
+
+    event = QWheelEvent(
+        QPointF(5, 5), QPointF(field.mapToGlobal(QPoint(5, 5))), QPoint(), QPoint(0, -120), Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    value = getattr(field, "value", None) or field.currentIndex
+    before = value()
+    QApplication.sendEvent(field, event)
+    return value() != before

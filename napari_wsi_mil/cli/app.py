@@ -9,7 +9,7 @@ import typer
 
 from napari_wsi_mil import __version__
 from napari_wsi_mil.cli import features as features_commands
-from napari_wsi_mil.cli import train
+from napari_wsi_mil.cli import models, train
 from napari_wsi_mil.errors import BadRequest
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 app.add_typer(train.app, name="train")
+app.add_typer(models.app, name="models")
 app.add_typer(features_commands.app, name="features")
 
 SettleOption = Annotated[
@@ -210,14 +211,6 @@ def evaluate(
             f"{name}: tile AUROC {found['mean']:.3f} (mean of {found['slides']} slides), {found['pooled']:.3f} pooled"
         )
     typer.echo(f"{out}: metrics.json, predictions.csv and pictures")
-
-
-@app.command(epilog="Example: napari-wsi-mil models --json")
-def models(*, as_json: Annotated[bool, typer.Option("--json", help="The whole cards as a JSON list.")] = False) -> None:
-    """List the models that come with the package, with what they were trained for and how well they did."""
-    from napari_wsi_mil.cli.listing import show_models
-
-    show_models(as_json=as_json)
 
 
 @app.command(epilog="Example: napari-wsi-mil view slide.svs other.ndpi")

@@ -1,28 +1,93 @@
-"""What `models` shows."""
+"""What `models` shows and gets."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import textwrap
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from napari_wsi_mil.models.registry import bundled_cards
+from napari_wsi_mil.errors import BadRequest
+from napari_wsi_mil.models import registry
+from napari_wsi_mil.models.catalogue import CATALOGUE, facts
+from napari_wsi_mil.models.hub import local_folder, parse
 
 if TYPE_CHECKING:
     from napari_wsi_mil.models.card import ModelCard
+    from napari_wsi_mil.models.catalogue import Known
+
+TO_DOWNLOAD, GATED, READY, NEEDS_TIMM = "to download", "gated", "ready", "needs timm"
 
 
 def show_models(*, as_json: bool) -> None:
-    """Print the bundled cards, one paragraph each, or all their fields as JSON."""
-    cards = bundled_cards()
+    """Print the cards there are and the known encoders, one paragraph each, or all their fields as JSON.
+
+    Cards that cannot be used are told of on stderr.
+    """
+    found = registry.all_cards()
+    states = [(entry, state_of(entry)) for entry in CATALOGUE]
+    for problem in found.problems:
+        typer.echo(problem, err=True)
     if as_json:
-        values = [{k: v for k, v in asdict(card).items() if k != "folder"} for card in cards]
-        typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        cards = [{"state": READY, "from": _origin(card), **_fields(card)} for card in found.cards]
+        others = [{"state": state, "from": "hub", "kind": "encoder", **asdict(entry)} for entry, state in states]
+        typer.echo(json.dumps([*cards, *others], indent=2, ensure_ascii=False))
         return
-    typer.echo("\n\n".join(_paragraph(card) for card in cards) or "no models are bundled with this installation")
+    told = [_paragraph(card) for card in found.cards] or ["no models are bundled with this installation"]
+    told += [_known(entry, state) for entry, state in states]
+    typer.echo("\n\n".join(told))
+
+
+def state_of(entry: Known) -> str:
+    """Return "ready", "needs timm" (here, or gettable, but not usable), "gated" or "to download"."""
+    if entry.library == "timm" and importlib.util.find_spec("timm") is None:
+        return NEEDS_TIMM
+    wish = parse(entry.name)
+    if wish is not None and local_folder(wish) is not None:
+        return READY
+    return GATED if entry.gated else TO_DOWNLOAD
+
+
+def get_model(name: str, *, mpp: float | None, yes: bool, offline: bool) -> None:
+    """Show what is known of an encoder, ask, and download it; raises BadRequest, ModelNotHere, WeightsError."""
+    from napari_wsi_mil.models import download
+
+    full = name if mpp is None else f"{name}{'&' if '?' in name else '?'}mpp={mpp:g}"
+    wish = parse(full)
+    if wish is None or wish.repo is None:
+        names = ", ".join(entry.name for entry in CATALOGUE)
+        message = f"{name!r} is no encoder to download; expected one of {names}, or hf:owner/name[@revision]"
+        raise BadRequest(message)
+    if local_folder(wish) is None:
+        _tell_terms(wish.entry, str(wish.repo))
+        if not (yes or offline or download.offline()) and not typer.confirm("Download it under these terms?"):
+            raise typer.Abort
+    card = download.fetch(full, no_network=offline)
+    typer.echo(
+        f"{card.name}: {card.weights_path}, {card.n_features} features of {card.tile_px} px at {card.mpp:g} um/px"
+    )
+
+
+def _tell_terms(entry: Known | None, repo: str) -> None:
+    if entry is None:
+        typer.echo(f"huggingface.co/{repo} is not in our catalogue: read its licence on that page.")
+        return
+    typer.echo("\n".join([f"{entry.name}: {entry.title}", *(_row(*fact) for fact in facts(entry))]))
+
+
+def _known(entry: Known, state: str) -> str:
+    return "\n".join([f"{entry.name} (encoder, {state}): {entry.title}", *(_row(*fact) for fact in facts(entry))])
+
+
+def _fields(card: ModelCard) -> dict[str, Any]:
+    return {key: value for key, value in asdict(card).items() if key != "folder"}
+
+
+def _origin(card: ModelCard) -> str:
+    return "package" if card.folder is not None and card.folder == registry.BUNDLE.resolve() else "user"
 
 
 def _paragraph(card: ModelCard) -> str:

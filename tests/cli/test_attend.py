@@ -142,5 +142,5 @@ def test_models_lists_cards(bundle, capsys):
     assert "tiles of 64 px at 1 um/px (64 um)" in text
     assert run(["models", "--json"]) == 0
     cards = json.loads(capsys.readouterr().out)
-    assert [c["name"] for c in cards] == ["sac-mil-tumour", "tiny-encoder"]
+    assert [c["name"] for c in cards if c["from"] == "package"] == ["sac-mil-tumour", "tiny-encoder"]
     assert cards[0]["classes"] == ["plain", "striped"]

@@ -109,7 +109,7 @@ def facts(entry: Known) -> list[tuple[str, str]]:
     """Return what to read before a download, as (what, text) rows."""
     size = "unknown" if entry.size_bytes is None else megabytes(entry.size_bytes)
     mpp = "your choice, it was not trained on tissue" if entry.mpp is None else f"{entry.mpp:g} um/px"
-    gate = f"yes: accept the terms at huggingface.co/{entry.repo} first" if entry.gated else "no"
+    gate = f"yes, accept the terms at huggingface.co/{entry.repo} first" if entry.gated else "no"
     rows = [("source", f"huggingface.co/{entry.repo}"), ("licence", entry.licence), ("gated", gate), ("size", size)]
     rows += [("input", f"tiles of {entry.tile_px} px at {mpp}"), ("features", str(entry.n_features))]
     rows += [("needs", "the extra `timm`")] if entry.library == "timm" else []

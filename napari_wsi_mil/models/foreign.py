@@ -1,4 +1,4 @@
-"""Networks that transformers or timm build, with one feature row per tile; their own code only, never that of a repo."""
+"""Networks that transformers or timm build, with one feature row per tile; a repository's own code is never run."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def load_vision(card: ModelCard) -> nn.Module:
 
 
 def load_timm(card: ModelCard) -> nn.Module:
-    """Build with timm and load the verified weights; raises ModelError without timm, WeightsError if they do not fit."""
+    """Build with timm, load the verified weights; raises ModelError without timm, WeightsError if they do not fit."""
     try:
         import timm
         import timm.layers

@@ -39,7 +39,7 @@ WorkersOption = Annotated[int, typer.Option(metavar="N", help="Slides at once, i
 SchedulerOption = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers take the slides.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Outcome of several slides as a JSON list.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Outcome as JSON, of several slides a list.")]
 SlideArgument = Annotated[str, typer.Argument(metavar="SLIDE", help="Slide file, folder (OME-Zarr) or URL.")]
 
 
@@ -147,7 +147,11 @@ def attend(
         region=region, drop=drop,
     )  # fmt: skip
     if table is None and slides is not None and len(slides) == 1:
-        tell(attend_slide(slides[0], wish), out)
+        result = attend_slide(slides[0], wish)
+        if as_json:
+            typer.echo((out / "result.json").read_text(encoding="utf-8").rstrip())
+        else:
+            tell(result, out)
         return
     sharing = Sharing(workers, scheduler, as_json)
     raise typer.Exit(attend_slides(wanted_rows(slides or [], table), wish, sharing))

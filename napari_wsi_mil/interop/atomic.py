@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,4 +30,5 @@ def written(path: Path | str) -> Iterator[Path]:
         message = f"{path}: could not be written ({error.strerror or error}); choose another folder or free some space."
         raise StoreError(message) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a folder that is a file
+            partial.unlink()

@@ -148,7 +148,9 @@ def test_export_import_and_attend_on_what_was_imported(bundle, tiny_svs, tmp_pat
     a, b = FeatureBag.load(tmp_path / "a.npz"), FeatureBag.load(tmp_path / "b.npz")
     assert a.features.tobytes() == b.features.tobytes()
     assert (a.encoder.sha256, b.encoder) == (encoder.sha256, imported_ref("mine"))
-    assert run(["attend", str(tiny_svs), "--device", "cpu", "--h5", "--out", str(tmp_path / "plain")]) == 0
+    capsys.readouterr()
+    assert run(["attend", str(tiny_svs), "--device", "cpu", "--h5", "--json", "--out", str(tmp_path / "plain")]) == 0
+    assert json.loads(capsys.readouterr().out)["n_tiles"] == 28
     for source in (h5, tmp_path / "a.npz"):
         out = tmp_path / f"of_{source.suffix[1:]}"
         assert run(["attend", str(tiny_svs), "--features", str(source), "--device", "cpu", "--out", str(out)]) == 0

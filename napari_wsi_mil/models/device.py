@@ -19,6 +19,8 @@ class DeviceChoice:
     """Short text for a panel, such as the name of the graphics card."""
     reason: str
     """One sentence."""
+    precision: str = "float32"
+    """What encoders compute in there unless told otherwise; heads are always float32."""
 
 
 def pick_device(wanted: str = "auto") -> DeviceChoice:
@@ -53,7 +55,13 @@ def _cuda(index: int, why: str) -> DeviceChoice:
         message = f"device cuda:{index} is not there: expected a number below {count}; choose auto or cpu"
         raise BadRequest(message)
     label = torch.cuda.get_device_name(index)
-    return DeviceChoice(f"cuda:{index}", label, f"{why}; running on {label}")
+    precision = cuda_precision()
+    return DeviceChoice(f"cuda:{index}", label, f"{why}; running on {label}, encoders in {precision}", precision)
+
+
+def cuda_precision() -> str:
+    """Return the lower precision this machine's CUDA cards are fast in: bfloat16, or float16 on older ones."""
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 def _mps(why: str) -> DeviceChoice:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from napari_wsi_mil.errors import BadRequest, ModelNotHere, WeightsError
 from napari_wsi_mil.models.hub import PIXELS_OPTIONAL, SETTINGS, WEIGHTS, Wish, card_of, home_of, parse
 from napari_wsi_mil.models.preprocessing import CONFIG, PIXELS
+from napari_wsi_mil.models.refusals import endpoint, explained
 from napari_wsi_mil.models.weights import sha256_of
 from napari_wsi_mil.ticks import no_tick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari_wsi_mil.models.card import ModelCard
     from napari_wsi_mil.ticks import Tick
 
@@ -55,7 +53,7 @@ def fetch(name: str, *, tick: Tick = no_tick, no_network: bool = False) -> Model
                 f"unset {OFFLINE_VARIABLE} and HF_HUB_OFFLINE, or give a folder that holds the model"
             )
             raise ModelNotHere(message)
-        with _explained(wish.repo):
+        with explained(wish.repo):
             _fetch(wish, home, tick)
     return card_of(home, _remember(wish, home))
 
@@ -99,9 +97,9 @@ def _announced(wish: Wish) -> tuple[str, int, str]:
     from huggingface_hub.errors import EntryNotFoundError
 
     for i, name in enumerate(WEIGHTS):
-        url = hf_hub_url(str(wish.repo), name, revision=wish.revision, endpoint=_endpoint())
+        url = hf_hub_url(str(wish.repo), name, revision=wish.revision, endpoint=endpoint())
         try:
-            found = get_hf_file_metadata(url, timeout=ANSWER_S, endpoint=_endpoint())
+            found = get_hf_file_metadata(url, timeout=ANSWER_S, endpoint=endpoint())
         except EntryNotFoundError:
             if i == len(WEIGHTS) - 1:
                 raise
@@ -114,21 +112,16 @@ def _get(wish: Wish, name: str, folder: Path, *, tick: Tick = no_tick) -> None:
     from huggingface_hub import hf_hub_download
 
     hf_hub_download(
-        str(wish.repo), name, revision=wish.revision, local_dir=folder, endpoint=_endpoint(), etag_timeout=ANSWER_S,
+        str(wish.repo), name, revision=wish.revision, local_dir=folder, endpoint=endpoint(), etag_timeout=ANSWER_S,
         tqdm_class=_bar(tick),
     )  # fmt: skip
 
 
-def _endpoint() -> str | None:
-    # Read at each call: huggingface_hub reads it once at import.
-    return os.environ.get("HF_ENDPOINT") or None
-
-
 def _bar(tick: Tick) -> Any:
     """Return a progress bar for huggingface_hub that draws nothing and ticks."""
-    from tqdm.auto import tqdm
+    from huggingface_hub.utils import tqdm
 
-    class Ticking(tqdm):  # type: ignore[misc,type-arg]
+    class Ticking(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
             with open(os.devnull, "w", encoding="utf-8") as nowhere:
@@ -152,50 +145,3 @@ def _compare(path: Path, size: int, announced: str) -> None:
             f"got {got_size} with {sha256}; it was deleted, try again, perhaps on another network"
         )
         raise WeightsError(message)
-
-
-@contextlib.contextmanager
-def _explained(repo: str) -> Iterator[None]:
-    """Turn what huggingface_hub and the disk raise into one sentence."""
-    from huggingface_hub import errors
-
-    # The base of its own errors is that of its HTTP library, whichever this version uses.
-    transport: type[Exception] = errors.HfHubHTTPError.__bases__[0]
-    try:
-        yield
-    except (errors.HfHubHTTPError, errors.EntryNotFoundError) as error:
-        raise ModelNotHere(_refusal(repo, error)) from error
-    except (transport, ConnectionError, TimeoutError) as error:
-        raise ModelNotHere(_unreachable(repo)) from error
-    except OSError as error:
-        if error.errno is None:  # those of HTTP libraries carry no number
-            raise ModelNotHere(_unreachable(repo)) from error
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = f"the disk is full ({error.strerror})" if full else f"{error.strerror or error}"
-        message = f"{repo}: the download could not be written, {reason}; nothing was kept, free some space or set NAPARI_WSI_MIL_MODELS"
-        raise ModelNotHere(message) from error
-
-
-def _unreachable(repo: str) -> str:
-    where = _endpoint() or "https://huggingface.co"
-    return f"{repo}: {where} cannot be reached, expected an answer; check network and proxy, or give a folder that holds the model"
-
-
-def _refusal(repo: str, error: Exception) -> str:
-    from huggingface_hub import errors
-
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    page = f"{_endpoint() or 'https://huggingface.co'}/{repo}"
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        return _unreachable(repo)
-    if isinstance(error, errors.GatedRepoError) and status == 401:
-        return f"{repo}: access needs an account, expected a token; accept the terms at {page}, then `hf auth login` or set HF_TOKEN"
-    if isinstance(error, errors.GatedRepoError) or status == 403:
-        return f"{repo}: access is not granted to your account (yet), expected the authors' consent; ask for it at {page} and wait for their answer"
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"{repo}: no such revision there; look at {page} for those it has"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return f"{repo}: no such model on the hub, or a private one without a token that may read it; check the name at {page}"
-    if isinstance(error, errors.EntryNotFoundError):
-        return f"{repo}: expected {CONFIG}, {PIXELS} and {' or '.join(WEIGHTS)} there, one is missing; take a model of transformers"
-    return f"{repo}: the hub answered with an error ({status or type(error).__name__}), expected the files; try again later"

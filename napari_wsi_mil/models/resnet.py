@@ -84,7 +84,8 @@ class ResNet(nn.Module):
         """Map (n, 3, h, w) float32 RGB tiles, normalised as the card says, to (n, n_features) float32 >= 0."""
         x = tiles.contiguous(memory_format=torch.channels_last)
         x = self.stages(self.pool(torch.relu(self.stem(x))))
-        return x.float().mean((2, 3))
+        out: torch.Tensor = x.float().mean((2, 3))
+        return out
 
     def fuse(self) -> ResNet:
         """Fold every batch normalisation and lay weights out channels-last for speed; eval mode only."""

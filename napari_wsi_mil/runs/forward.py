@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from napari_wsi_mil.errors import BadRequest, ContractMismatch, ModelError
+from napari_wsi_mil.models.device import cuda_precision
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,7 +40,7 @@ def precision_of(device: torch.device | str, wanted: Precision = "auto") -> torc
     if wanted == "auto":
         if torch.device(device).type != "cuda":
             return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if cuda_precision() == "bfloat16" else torch.float16
     if wanted not in ("float32", "bfloat16", "float16"):
         message = f"unknown precision {wanted!r}: expected auto, float32, bfloat16 or float16"
         raise BadRequest(message)

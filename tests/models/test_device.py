@@ -32,7 +32,11 @@ def test_auto_with_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"Card {index}")
-    assert pick_device() == DeviceChoice("cuda:0", "Card 0", "fastest device found; running on Card 0")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    reason = "fastest device found; running on Card 0, encoders in bfloat16"
+    assert pick_device() == DeviceChoice("cuda:0", "Card 0", reason, "bfloat16")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    assert pick_device().precision == "float16"
     with pytest.raises(BadRequest, match="device cuda:1 is not there: expected a number below 1"):
         pick_device("cuda:1")
 

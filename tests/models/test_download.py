@@ -190,3 +190,13 @@ def test_a_token_is_sent(server, monkeypatch):
     assert {token for *_, token in server.asked} == {"Bearer hf_made_in_a_test"}
     assert os.environ["HF_TOKEN"] == "hf_made_in_a_test"
     assert hub.home_of(hub.parse("phikon")).is_dir()
+
+
+def test_a_hub_that_does_not_answer_is_given_up(server, tmp_path, monkeypatch):
+    never = threading.Event()
+    monkeypatch.setattr(Hub, "answer", lambda self, *, body: never.wait(20) and None)
+    monkeypatch.setattr(download, "ANSWER_S", 0.3)
+    with pytest.raises(ModelNotHere, match="cannot be reached, expected an answer"):
+        download.fetch("phikon")
+    never.set()
+    assert left(tmp_path) == []

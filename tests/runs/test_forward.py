@@ -97,9 +97,9 @@ def test_lower_precision_is_near_and_returns_float32(mini):
 
 def test_precision_is_chosen_by_device(monkeypatch):
     assert precision_of("cpu") == precision_of("mps") == torch.float32
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     assert precision_of("cuda:1") == torch.bfloat16
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     assert precision_of("cuda") == torch.float16
     assert precision_of("cuda", "float32") == torch.float32
     with pytest.raises(BadRequest, match="unknown precision 'int8'"):

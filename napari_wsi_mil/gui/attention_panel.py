@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_wsi_mil.errors import WsiMilError
 from napari_wsi_mil.gui.device_pick import DevicePick
+from napari_wsi_mil.gui.encoder_box import EncoderBox
 from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.model_choice import ModelChoice
 from napari_wsi_mil.gui.parts import column, heading, look_of, row, wrapped
@@ -86,7 +87,7 @@ class AttentionPanel(SlideBoundPanel):
         self._ran_on: Slide | None = None
         self._first, self._adding = True, False
         self.choice, self.empty = SlideChoice(napari_viewer), NoSlide(napari_viewer)
-        self.models, self.device = ModelChoice(), DevicePick()
+        self.models, self.encoder, self.device = ModelChoice(), EncoderBox(), DevicePick()
         self.region = RegionChoice(napari_viewer, name="Where to look", first=WHOLE_SLIDE)
         self.tissue = QPushButton("Find tissue")
         self.run = RunBox(napari_viewer, verb="Run", unit="tiles")
@@ -110,7 +111,7 @@ class AttentionPanel(SlideBoundPanel):
         notice.setProperty("warned", True)
         self.run.second.setVisible(True)
         for part in (
-            self.choice, heading("Model"), self.models, heading("Where to look"), where, self.tissue_note,
+            self.choice, heading("Model"), self.models, self.encoder, heading("Where to look"), where, self.tissue_note,
             self.outline.notice, self.run, self.device, notice, self.results, self.result,
         ):  # fmt: skip
             layout.addWidget(part)
@@ -122,6 +123,7 @@ class AttentionPanel(SlideBoundPanel):
         self.choice.chosen.connect(self._show)
         self.models.problem.connect(self._problem)
         self.models.changed.connect(self._model_changed)
+        self.encoder.changed.connect(self._allow)
         self.run.pressed.connect(self._run)
         self.run.second.clicked.connect(self._run_all)
         self.run.found.connect(self._found)
@@ -181,6 +183,12 @@ class AttentionPanel(SlideBoundPanel):
         self.run.second.setToolTip(
             "Encodes the tiles once and runs every model on these features: " + ", ".join(c.title for c in alike)
         )
+
+        self.encoder.show_for(self.models.card)
+        self._allow()
+
+    def _allow(self) -> None:
+        self.run.allow(not self.encoder.missing)
 
     def _alike(self) -> list[ModelCard]:
         """Return the heads that take the same features as the chosen one, which comes first."""

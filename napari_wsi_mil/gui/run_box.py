@@ -33,6 +33,7 @@ class RunBox(QWidget):
         super().__init__()
         self._viewer, self._verb, self._unit = viewer, verb, unit
         self._job: Job | None = None
+        self._allowed = True
         self._stage, self._pace, self._about = "", Pace(), ""
         self.button, self.bar, self.status, self.notice = (
             QPushButton(verb),
@@ -57,6 +58,13 @@ class RunBox(QWidget):
             layout.addWidget(part)
         self.button.clicked.connect(self._clicked)
         self._idle()
+
+    def allow(self, allowed: bool) -> None:
+        """Let the user start a job, or not; one under way can always be cancelled."""
+        self._allowed = allowed
+        if self._job is None:
+            self.button.setEnabled(allowed)
+            self.second.setEnabled(allowed)
 
     @property
     def running(self) -> bool:
@@ -140,8 +148,8 @@ class RunBox(QWidget):
 
     def _idle(self) -> None:
         self.button.setText(self._verb)
-        self.button.setEnabled(True)
-        self.second.setEnabled(True)
+        self.button.setEnabled(self._allowed)
+        self.second.setEnabled(self._allowed)
         self.button.setToolTip("")
         self.bar.hide()
         self.status.hide()

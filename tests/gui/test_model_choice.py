@@ -65,3 +65,23 @@ def test_what_a_head_answers_is_said_before_it_runs(desk_module) -> None:
     assert summary(desk_module.card("a")) == "Classes: normal, tumour\n128 µm tiles at 1 µm/px · encoder enc"
     value = desk_module.card("c", target="value", classes=("Mitotic count",), unit="per mm²")
     assert summary(value).startswith("Mitotic count in per mm²\n")
+
+
+def test_run_waits_for_an_encoder_that_is_not_here(desk) -> None:
+    panel, encoder = desk.panel, desk.panel.encoder
+    assert not encoder.isVisible()
+    encoder.missing = True
+    encoder.changed.emit()
+    assert not panel.run.button.isEnabled()
+    assert not panel.run.second.isEnabled()
+    encoder.missing = False
+    encoder.changed.emit()
+    assert panel.run.button.isEnabled()
+    desk.model.act = desk.endless
+    desk.click(panel.run.button)
+    encoder.missing = True
+    encoder.changed.emit()
+    assert panel.run.button.isEnabled()  # it cancels now
+    with desk.qtbot.waitSignal(panel.run.ended, timeout=2000):
+        desk.click(panel.run.button)
+    assert not panel.run.button.isEnabled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import textwrap
@@ -16,8 +17,11 @@ from napari_wsi_mil.models.catalogue import CATALOGUE, facts
 from napari_wsi_mil.models.hub import local_folder, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_wsi_mil.models.card import ModelCard
     from napari_wsi_mil.models.catalogue import Known
+    from napari_wsi_mil.ticks import Tick
 
 TO_DOWNLOAD, GATED, READY, NEEDS_TIMM = "to download", "gated", "ready", "needs timm"
 
@@ -65,10 +69,24 @@ def get_model(name: str, *, mpp: float | None, yes: bool, offline: bool) -> None
         _tell_terms(wish.entry, str(wish.repo))
         if not (yes or offline or download.offline()) and not typer.confirm("Download it under these terms?"):
             raise typer.Abort
-    card = download.fetch(full, no_network=offline)
+    with _progress() as tick:
+        card = download.fetch(full, tick=tick, no_network=offline)
     typer.echo(
         f"{card.name}: {card.weights_path}, {card.n_features} features of {card.tile_px} px at {card.mpp:g} um/px"
     )
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Tick]:
+    """Give a tick that draws the bytes that came on a terminal, and nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("weights", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _tell_terms(entry: Known | None, repo: str) -> None:

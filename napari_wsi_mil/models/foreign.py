@@ -64,6 +64,7 @@ def load_vision(card: ModelCard) -> nn.Module:
     _verify(card)
     folder = Path(card.folder or ".")
     try:
+        _no_bars()
         model, report = AutoModel.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32,
             use_safetensors=card.weights_file.endswith(".safetensors"), weights_only=True,
@@ -82,6 +83,13 @@ def load_vision(card: ModelCard) -> nn.Module:
         )
         raise WeightsError(message)
     return VisionEncoder(model, pooling).eval()
+
+
+def _no_bars() -> None:
+    """Keep the progress bars of transformers off the user's terminal; ours are elsewhere."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def load_timm(card: ModelCard) -> nn.Module:

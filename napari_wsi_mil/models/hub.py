@@ -69,9 +69,11 @@ def parse(name: str) -> Wish | None:
             "?mpp=0.5 (um/px above 0) and &pooling=cls, mean or pooled"
         )
         raise BadRequest(message)
-    full = base if folder is None else str(folder.resolve())
-    full += f"?pooling={pooling}" if pooling else ""
     entry = entry or known(repo)
+    # A known encoder has one name, so that heads and stored features meet; a revision is another encoder.
+    plain = entry.name if entry and not revision else base
+    full = plain if folder is None else str(folder.resolve())
+    full += f"?pooling={pooling}" if pooling else ""
     return Wish(full, None if folder else repo, revision or None, folder, entry, mpp, pooling)
 
 

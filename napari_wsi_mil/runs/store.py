@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -53,6 +54,12 @@ def cache_folder() -> Path:
     return Path(os_cache("napari-wsi-mil"))
 
 
+def _tag(name: str) -> str:
+    """Return what tells encoders apart that share a weights file: those of the hub may pool it in several ways."""
+    of_hub = any(mark in name for mark in "?:/\\")
+    return f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}" if of_hub else ""
+
+
 class FeatureStore:
     """The rows of one slide, lattice and encoder, by lattice cell: another mask or region on it reuses them.
 
@@ -67,7 +74,8 @@ class FeatureStore:
             "format": 1, "slide": grid.slide_fingerprint, "lattice": grid.lattice_id, "encoder": encoder.name,
             "encoder_sha256": encoder.sha256, "n_features": n_features,
         }  # fmt: skip
-        self.folder = root / "features" / grid.slide_fingerprint / f"{grid.lattice_id[:16]}-{encoder.sha256[:16]}"
+        place = f"{grid.lattice_id[:16]}-{encoder.sha256[:16]}{_tag(encoder.name)}"
+        self.folder = root / "features" / grid.slide_fingerprint / place
         self._n_features = n_features
         self._group: Any = None
         # Its thread starts with the first batch and ends with the store.

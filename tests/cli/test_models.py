@@ -63,7 +63,7 @@ def test_get_shows_terms_asks_and_downloads(fetched, capsys, monkeypatch):
     assert "size         88 MB" in said
     assert "384 features of 224 px at 0.5 um/px" in said
     assert questions == ["Download it under these terms?"]
-    assert fetched == [("hf:facebook/dinov2-small", 0.5)]
+    assert fetched == [("dinov2-small", 0.5)]
     assert run(["models", "get", "dinov2-small"]) == 0  # here already: no question, no download, um/px remembered
     assert len(questions) == len(fetched) == 1
     capsys.readouterr()

@@ -33,7 +33,10 @@ def restyle(layer: Image, style: HeatStyle) -> Heat:
     if _pixels(style) != _pixels(before):
         layer.data = drawn.raster.values
         if tuple(layer.scale) != options["scale"]:
-            layer.scale, layer.translate = options["scale"], options["translate"]
+            # all who hear of a scale hear of a translation too and do the same, which takes a while: once is enough
+            with layer.events.scale.blocker():
+                layer.scale = options["scale"]
+            layer.translate = options["translate"]
     if tuple(layer.contrast_limits) != drawn.limits:
         # the range first: napari refuses limits outside it
         layer.contrast_limits_range = drawn.limits

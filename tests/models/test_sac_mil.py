@@ -198,3 +198,31 @@ def test_chord_skips_blocks_beyond_the_longest_ring():
 def test_coordinates_are_required():
     with pytest.raises(BadRequest, match=r"SACMIL needs tile coordinates, got none; pass yx with shape \(4, 2\)"):
         make()(random(4, 6))
+
+
+def test_max_pooling_answers_with_the_tile_surest_of_any_class_but_the_first():
+    head, features, yx = make(pooling="max"), random(60, 6), places(60)
+    out = head(features, yx)
+    tiles = out.instance_logits
+    odds = torch.log(torch.softmax(tiles, 1)[:, 1:].sum(1) / torch.softmax(tiles, 1)[:, 0])
+    torch.testing.assert_close(out.attention_raw[0], odds, atol=1e-5, rtol=0)
+    assert torch.equal(out.logits, tiles[odds.argmax()])
+    # in bag order: turning the bag round turns the map round
+    back = head(features.flip(0), yx.flip(0))
+    torch.testing.assert_close(back.attention_raw.flip(1), out.attention_raw, atol=1e-5, rtol=0)
+    value = make(pooling="max", n_classes=1)(features, yx)
+    assert torch.equal(value.logits[0], value.attention_raw.max())
+
+
+def test_every_tile_reaches_the_logits_of_max_pooling():
+    """With "regions-first" through the blocks alone, as only one token is read."""
+    head = make(pooling="max", order="regions-first", region_size=8, radix=8)
+    features = random(60, 6).requires_grad_()
+    out = head.train(False)(features, places(60))
+    (gradient,) = torch.autograd.grad(out.logits[0], features)
+    assert (gradient.abs().sum(1) > 0).all()
+
+
+def test_an_unknown_pooling_is_refused():
+    with pytest.raises(ValueError, match="pooling must be gated, max or mean, got 'median'"):
+        make(pooling="median")

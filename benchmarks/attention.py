@@ -3,8 +3,8 @@
 A cohort is what `make_cohort.py OUT --slides 120 --seed 1 --task tumour|spatial` writes: slides/, labels.csv and
 truth/; or a folder with train/ and test/ (or val/) of that form. Without a part for testing, and none named with
 --test, 30 % of the slides of each class are set aside. The n-th --test belongs to the n-th --cohort. Every head sees
-the same features, slides and seeds; only slide labels are learned from. Some heads have settings per task
-(see PRESETS), chosen on other slides than those of the published figures; the others use `recipe_for`.
+the same features, slides and seeds; only slide labels are learned from. Some heads have settings per task (see
+PRESETS), found by trials on cohorts of this kind: measure them on a cohort of a new seed. The others use `recipe_for`.
 
 AUROC: of slides, tumour against none (or clump against scatter). Tile AUROC: raw attention against truth, mean over
 slides with both kinds of tiles. Train: CPU seconds of this process, so that other programs count little; answer: CPU

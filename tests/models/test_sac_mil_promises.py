@@ -98,22 +98,39 @@ def padded(head, features, yx, *, extra):
     table = torch.full((r, k, tokens.shape[1]), float("nan"))
     table[regions.region, regions.slot] = tokens
     real = ~table.isnan().any(2)
-    for within, across in list(zip(head.within, head.across, strict=True))[: head.blocks_for(max(r, k) - extra)]:
-        for step, lines in ((within, range(r)), (across, range(k))):
-            change = torch.zeros_like(table)
-            for line in lines:
-                where = (line, slice(None)) if step is within else (slice(None), line)
-                kept = torch.nonzero(real[where]).flatten()
-                mixed = step.mlp(step.norm(table[where][kept]))
-                moved = [mixed[:, t].roll(-o, 0) for o, t in zip(step.offsets, step.tracks, strict=True)]
-                change[where][kept] = torch.cat(moved, 1)
-            table = table + change
-    pooled, raw, _ = head.pool(head.norm(table[regions.region, regions.slot]))
-    return head.classify(pooled)[0], raw[:, torch.argsort(regions.order)]
+    pairs = list(zip(head.within, head.across, strict=True))[: head.blocks_for(max(r, k) - extra)]
+    steps = [(step, step is pair[0]) for pair in pairs for step in pair]
+    if head.order == "regions-first":
+        steps = sorted(steps, key=lambda step: not step[1])
+    for step, in_region in steps:
+        change = torch.zeros_like(table)
+        for line in range(r if in_region else k):
+            where = (line, slice(None)) if in_region else (slice(None), line)
+            kept = torch.nonzero(real[where]).flatten()
+            mixed = step.mlp(step.norm(table[where][kept]))
+            moved = [mixed[:, t].roll(-o, 0) for o, t in zip(step.offsets, step.tracks, strict=True)]
+            change[where][kept] = torch.cat(moved, 1)
+        table = table + change
+    tokens, back = head.norm(table[regions.region, regions.slot]), torch.argsort(regions.order)
+    if head.pooling == "max":
+        judged = head.classify(tokens)
+        odds = judged[:, 1:].logsumexp(1) - judged[:, 0]
+        return judged[odds.argmax()], odds[back][None]
+    pooled, raw, _ = head.pool(tokens)
+    return head.classify(pooled)[0], raw[:, back]
 
 
 @pytest.mark.parametrize("extra", [0, 5])
-@pytest.mark.parametrize("options", [{"cut": "full"}, {}, CHORD, {"ordering": "window"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cut": "full"},
+        {},
+        CHORD,
+        {"ordering": "window"},
+        {"order": "regions-first", "pooling": "max", "cut": "full", "grow": False},
+    ],
+)
 def test_padding_of_any_amount_would_change_nothing(options, extra):
     """There is none: the answer equals that of a padded table, however many empty slots it has."""
     head = make(region_size=9, **options)

@@ -22,7 +22,9 @@ def to_torchvision(state):
         name = name.replace("embedder.embedder.convolution", "conv1").replace("embedder.embedder.normalization", "bn1")
         if found := re.match(r"encoder\.stages\.(\d)\.layers\.(\d)\.(.*)", name):
             stage, block, rest = int(found[1]) + 1, found[2], found[3]
-            rest = rest.replace("shortcut.convolution", "downsample.0").replace("shortcut.normalization", "downsample.1")
+            rest = rest.replace("shortcut.convolution", "downsample.0").replace(
+                "shortcut.normalization", "downsample.1"
+            )
             if inner := re.match(r"layer\.(\d)\.(convolution|normalization)\.(.*)", rest):
                 kind = {"convolution": "conv", "normalization": "bn"}[inner[2]]
                 rest = f"{kind}{int(inner[1]) + 1}.{inner[3]}"
@@ -58,7 +60,9 @@ def card_of(path, architecture, n_features, **options):
 
 
 @pytest.mark.parametrize("layout", ["torchvision", "hugging face", "with a classifier"])
-@pytest.mark.parametrize(("architecture", "kind", "n_features"), [("resnet34", "basic", 512), ("resnet50", "bottleneck", 2048)])
+@pytest.mark.parametrize(
+    ("architecture", "kind", "n_features"), [("resnet34", "basic", 512), ("resnet50", "bottleneck", 2048)]
+)
 def test_same_numbers_as_transformers_from_both_layouts(tmp_path, layout, architecture, kind, n_features):
     model = reference(kind)
     state = model.state_dict()

@@ -3,5 +3,17 @@
 from napari_wsi_mil.results.attention import ATTENTION, Attention, MapChoice, ScoreMap
 from napari_wsi_mil.results.bag import FeatureBag, ModelRef
 from napari_wsi_mil.results.style import HeatStyle
+from napari_wsi_mil.results.trajectory import ReadingCount, Trajectory, ZoomNode
 
-__all__ = ["ATTENTION", "Attention", "FeatureBag", "HeatStyle", "MapChoice", "ModelRef", "ScoreMap"]
+__all__ = [
+    "ATTENTION",
+    "Attention",
+    "FeatureBag",
+    "HeatStyle",
+    "MapChoice",
+    "ModelRef",
+    "ReadingCount",
+    "ScoreMap",
+    "Trajectory",
+    "ZoomNode",
+]

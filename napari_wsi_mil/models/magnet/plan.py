@@ -1,0 +1,70 @@
+"""What a MagNet looks at: how many patches per layer, how large the views, which of the paper's rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+ROOT_NAME = "I_1"
+"""Name of the view of the whole slide; the k-th patch of I_abc is I_abck, k from 1, as in the paper's figure 5."""
+
+
+@dataclass(frozen=True)
+class ZoomPlan:
+    """The tree of views of a MagNet (section 3.1 of the specification); raises ValueError where it contradicts itself.
+
+    Layer l (from 1) cuts `patches[l - 1]` patches out of every view of layer l - 1; the root is layer 0. The views of
+    the last layer go to the classifier.
+    """
+
+    patches: tuple[int, ...] = (3, 2, 3)
+    frozen_patch: bool = True
+    """The first patch of every group of layer 2 takes its whole input: the region read again at better quality."""
+    view_px: int = 56
+    """Side of the views the localisation nets look at."""
+    source_px: int = 112
+    """Side of the reading the patches of all layers but the last are sampled from."""
+    final_px: int = 224
+    """Side of the views the classifier sees."""
+    last_source_px: int = 448
+    """Side of the reading the final views are sampled from; 112 as printed cannot feed 224 px sharply."""
+    sparse: Literal["entmax15", "sparsemax"] = "entmax15"
+    rules: Literal["appendix", "text"] = "appendix"
+    """Which of the paper's two ways from the map to scale and translation."""
+    min_scale: float = 0.05
+    grey: int = 15
+    """Pixels whose R, G and B differ by less than this (max - min, 0..255) are glass: made black before any network."""
+
+    def __post_init__(self) -> None:
+        if not self.patches or min(self.patches) < 1:
+            message = f"a zoom plan needs at least one layer of at least one patch, got {self.patches}"
+            raise ValueError(message)
+        if self.sparse not in ("entmax15", "sparsemax") or self.rules not in ("appendix", "text"):
+            message = (
+                f"expected sparse entmax15 or sparsemax and rules appendix or text, got {self.sparse}, {self.rules}"
+            )
+            raise ValueError(message)
+
+    @property
+    def layers(self) -> int:
+        """Number of magnifying layers."""
+        return len(self.patches)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of views per depth, the root first: (1, 3, 6, 18) for patches (3, 2, 3)."""
+        return tuple(prod(self.patches[:depth]) for depth in range(self.layers + 1))
+
+    @property
+    def n_views(self) -> int:
+        """Views in all, the paper's count of patches: 28 for (3, 2, 3), 64 for (3, 2, 3, 2)."""
+        return sum(self.counts)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all views, depth by depth, children of one parent side by side."""
+        level, found = [ROOT_NAME], [ROOT_NAME]
+        for patches in self.patches:
+            level = [f"{name}{k}" for name in level for k in range(1, patches + 1)]
+            found += level
+        return tuple(found)

@@ -110,7 +110,7 @@ class Trajectory:
         if not n or self.logits.shape != (c,) or self.contributions.shape != (n, c) or len(self.views) != n:
             message = (
                 f"a trajectory of {n} nodes and {c} classes needs logits ({c},), contributions ({n}, {c}) and {n} "
-                f"views, got {self.logits.shape}, {self.contributions.shape} and {len(self.views)}; take them from one run."
+                f"views, got {self.logits.shape}, {self.contributions.shape}, {len(self.views)}; take them from one run."
             )
             raise BadRequest(message)
         for i, node in enumerate(self.nodes):

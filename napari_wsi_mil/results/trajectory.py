@@ -109,7 +109,7 @@ class Trajectory:
         n, c = len(self.nodes), len(self.class_names)
         if not n or self.logits.shape != (c,) or self.contributions.shape != (n, c) or len(self.views) != n:
             message = (
-                f"a trajectory of {n} nodes and {c} classes needs logits ({c},), contributions ({n}, {c}) and {n} views, "
+                f"a trajectory of {n} nodes needs logits ({c},), contributions ({n}, {c}) and {n} views, "
                 f"got {self.logits.shape}, {self.contributions.shape}, {len(self.views)}; take them from one run."
             )
             raise BadRequest(message)

@@ -169,7 +169,9 @@ def _run_head(slide: Slide, wish: Wish, source: Source, watch: Watch) -> Found:
 
     card = find_card(wish.model or DEFAULT_MODEL)
     if card.kind != "head":
-        message = f"model {card.name!r} is an encoder; expected a head with classes, choose one that classifies slides."
+        message = (
+            f"model {card.name!r} is {card.a_kind}; expected a head with classes, choose one that classifies slides."
+        )
         raise BadRequest(message)
     region = read_outlines(wish.region, option="--region") if wish.region else None
     bag, notes = read_bag(slide, source)

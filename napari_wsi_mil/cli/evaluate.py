@@ -51,7 +51,7 @@ def evaluate_model(check: Check, *, watch: Watch) -> dict[str, Any]:
     check_output_folder(check.out, force=check.force)
     card = find_card(check.model)
     if card.kind != "head":
-        message = f"model {card.name!r} is an encoder, expected a head; choose one that answers for slides."
+        message = f"model {card.name!r} is {card.a_kind}, expected a head; choose one that answers for slides."
         raise ContractMismatch(message)
     entries, target = _entries(check, card)
     source = check.source

@@ -15,6 +15,7 @@ from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.models import registry
 from napari_wsi_mil.models.catalogue import CATALOGUE, facts
 from napari_wsi_mil.models.hub import local_folder, parse
+from napari_wsi_mil.models.magnet.plan import ZoomPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,13 +114,22 @@ def _paragraph(card: ModelCard) -> str:
         ("task", card.task),
         ("classes", ", ".join(card.classes)),
         ("encoder", card.encoder or ""),
-        ("input", f"tiles of {card.tile_px} px at {card.mpp:g} um/px ({card.field_um:g} um)"),
+        ("input", _input(card)),
         *_measured(card),
         ("limits", card.limits),
         ("licence", card.licence),
     ]
     lines = [f"{card.name} ({card.kind}): {card.title}", *(_row(name, value) for name, value in rows if value)]
     return "\n".join([*lines, f"  {card.notice}"])
+
+
+def _input(card: ModelCard) -> str:
+    if card.kind != "zoom":
+        return f"tiles of {card.tile_px} px at {card.mpp:g} um/px ({card.field_um:g} um)"
+    patches = card.options.get("patches", ZoomPlan.patches)
+    views = sum(ZoomPlan(patches=tuple(patches)).counts)
+    layers = ", ".join(str(n) for n in patches)
+    return f"whole slides, any um/px: {views} views, {layers} patches per layer, the last of {card.tile_px} px"
 
 
 def _row(name: str, text: str) -> str:

@@ -157,7 +157,7 @@ def _embedder(source: Source) -> Reader:
 def check_encoder(card: ModelCard) -> None:
     """Raise ContractMismatch unless the card is that of an encoder."""
     if card.kind != "encoder":
-        message = f"model {card.name!r} is a head, expected an encoder of tiles; name one, such as wsi-mini."
+        message = f"model {card.name!r} is {card.a_kind}, expected an encoder of tiles; name one, such as wsi-mini."
         raise ContractMismatch(message)
 
 

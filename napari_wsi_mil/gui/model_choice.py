@@ -91,7 +91,9 @@ class ModelChoice(QWidget):
             self.problem.emit(str(error))
             return
         if card.kind != "head":
-            self.problem.emit(f"{card.name!r} is an encoder; expected a head with classes or a value, choose its card.")
+            self.problem.emit(
+                f"{card.name!r} is {card.a_kind}; expected a head with classes or a value, choose its card."
+            )
             return
         if card not in self.cards:
             self._add(card)

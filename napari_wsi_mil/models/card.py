@@ -14,6 +14,8 @@ from napari_wsi_mil.errors import ContractMismatch, WeightsError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+KINDS = {"encoder": "an encoder", "head": "a head", "zoom": "a zoom model"}
+"""Kinds of models, in words."""
 WEIGHTS = (".safetensors", "pytorch_model.bin")  # the second only from the hub, read with weights_only
 NOTICE = "Research use only. Not a diagnosis."
 
@@ -26,7 +28,7 @@ class ModelCard:
     """
 
     name: str
-    kind: Literal["encoder", "head"]
+    kind: Literal["encoder", "head", "zoom"]
     architecture: str
     """Name in the registry of builders; `options` are the builder's keywords."""
     options: Mapping[str, Any]
@@ -35,11 +37,11 @@ class ModelCard:
     classes: tuple[str, ...]
     """Names of the logits in order; empty for an encoder."""
     n_features: int
-    """Length of a feature row: what an encoder gives, what a head takes."""
+    """Length of a feature row: what an encoder gives, what a head takes, what a zoom model makes of each final view."""
     tile_px: int
-    """Side of the square tile an encoder is fed with; for a head that of its encoder."""
+    """Side of the square tile an encoder is fed with; for a head that of its encoder, for a zoom model a final view."""
     mpp: float
-    """um/px at which tiles are read; `tile_px * mpp` is the field in um."""
+    """um/px at which tiles are read; `tile_px * mpp` is the field in um. 0 for a zoom model: it reads at any."""
     weights_file: str
     """File name beside the card."""
     sha256: str
@@ -93,29 +95,38 @@ class ModelCard:
 
     @property
     def field_um(self) -> float:
-        """Side of a tile in micrometres."""
+        """Side of a tile in micrometres; 0 for a zoom model, whose views are of any size."""
         return self.tile_px * self.mpp
+
+    @property
+    def a_kind(self) -> str:
+        """What the model is, in words: "an encoder", "a head" or "a zoom model"."""
+        return KINDS[self.kind]
 
 
 def _problems(card: ModelCard) -> list[str]:
     """Return sentences on everything wrong with the card."""
     found = []
-    if card.kind not in ("encoder", "head"):
-        found.append(f"expected kind 'encoder' or 'head', got {card.kind!r}")
+    if card.kind not in KINDS:
+        found.append(f"expected kind 'encoder', 'head' or 'zoom', got {card.kind!r}")
     if Path(card.weights_file).name != card.weights_file or not card.weights_file.endswith(WEIGHTS):
         found.append(f"expected weights_file to be a plain *.safetensors name, got {card.weights_file!r}")
     if len(card.sha256) != 64 or set(card.sha256) - set("0123456789abcdef"):
         found.append(f"expected sha256 to be 64 hexadecimal digits, got {card.sha256!r}")
-    for name in ("n_features", "tile_px", "mpp", "size_bytes"):
+    for name in ("n_features", "tile_px", *(() if card.kind == "zoom" else ("mpp",)), "size_bytes"):
         value = getattr(card, name)
         if not (math.isfinite(value) and value > 0):
             found.append(f"expected {name} above 0, got {value}")
+    if card.kind == "zoom" and card.mpp != 0:
+        found.append(f"a zoom model reads at no um/px of its own, expected mpp 0, got {card.mpp}")
     if card.kind == "encoder" and not (_rgb(card.mean) and _rgb(card.std) and min(card.std or (0,)) > 0):
         found.append(f"an encoder needs mean and std of three channels, std above 0, got {card.mean} and {card.std}")
     if card.target not in ("classes", "value"):
         found.append(f"expected target 'classes' or 'value', got {card.target!r}")
-    if card.kind == "head" and card.target == "classes" and len(card.classes) < 2:
-        found.append(f"a head needs at least two classes, got {card.classes}")
+    if card.kind != "encoder" and card.target == "classes" and len(card.classes) < 2:
+        found.append(f"{KINDS.get(card.kind, 'a model')} needs at least two classes, got {card.classes}")
+    if card.kind == "zoom" and card.target != "classes":
+        found.append(f"a zoom model answers with classes, got target {card.target!r}")
     if card.kind == "head" and card.target == "value" and (len(card.classes) != 1 or not card.value_std > 0):
         found.append(f"a head of a value needs its one name and a value_std above 0, got {card.classes}")
     if card.kind == "head" and not (card.encoder and card.encoder_sha256):

@@ -96,8 +96,8 @@ class Cards(NamedTuple):
 def all_cards(kind: str | None = None) -> Cards:
     """Return the cards of this package, the user's models folder and other packages, sorted by name.
 
-    `kind` keeps encoders or heads. Cards that cannot be read, and different ones of one name, are left out and told
-    of in `problems`; the others stay.
+    `kind` keeps encoders, heads or zoom models. Cards that cannot be read, and different ones of one name, are left
+    out and told of in `problems`; the others stay.
     """
     good, problems = _offered()
     cards = (offer.card for _, offer in sorted(good.items()))
@@ -123,7 +123,7 @@ def _offered() -> tuple[dict[str, Offer], dict[str, str]]:
 
 
 def bundled_cards(kind: str | None = None) -> tuple[ModelCard, ...]:
-    """Return the cards of the models that come with the package, sorted by name; `kind` keeps encoders or heads."""
+    """Return the cards of the models that come with the package, sorted by name; `kind` as `all_cards`."""
     cards = sorted((load_card(path) for path in BUNDLE.glob("*.json")), key=lambda card: card.name)
     return tuple(card for card in cards if kind is None or card.kind == kind)
 

@@ -130,7 +130,9 @@ def _pair(model: str | Path | ModelCard, encoder: ModelCard | None) -> tuple[Mod
     """Return the cards of a head and its encoder, which fit each other."""
     head = model if isinstance(model, ModelCard) else find_card(model)
     if head.kind != "head" or head.encoder is None:
-        message = f"model {head.name!r} is an encoder; expected a head with classes, choose one that classifies slides."
+        message = (
+            f"model {head.name!r} is {head.a_kind}; expected a head with classes, choose one that classifies slides."
+        )
         raise ContractMismatch(message)
     encoder = encoder or find_card(head.encoder)
     check_contract(head, encoder)

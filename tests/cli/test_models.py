@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from napari_wsi_mil.cli import run
-from napari_wsi_mil.models import download, hub
+from napari_wsi_mil.models import download, hub, registry
+from napari_wsi_mil.models.card import save_card
 from napari_wsi_mil.models.catalogue import CATALOGUE
 
 
@@ -96,3 +98,19 @@ def test_bad_requests_are_one_sentence(fetched, capsys, arguments, said):
     assert said in error
     assert error.count("\n") == 1
     assert fetched == []
+
+
+def test_a_zoom_model_is_listed_with_its_views(tiny_bundle, capsys):
+    encoder, _ = tiny_bundle
+    card = replace(
+        encoder, name="magnet-tiny", kind="zoom", architecture="magnet", options={"patches": [3, 2, 3]}, tile_px=224,
+        mpp=0.0, classes=("plain", "striped"), mean=None, std=None,
+    )  # fmt: skip
+    save_card(card, registry.BUNDLE)
+    assert registry.all_cards("zoom").cards == registry.bundled_cards("zoom") == (registry.find_card("magnet-tiny"),)
+    assert [c.name for c in registry.bundled_cards("encoder")] == ["tiny-encoder"]
+    assert listed(capsys)["magnet-tiny"]["kind"] == "zoom"
+    assert run(["models"]) == 0
+    text = capsys.readouterr().out
+    assert "magnet-tiny (zoom): Tiny encoder" in text
+    assert "whole slides, any um/px: 28 views, 3, 2, 3 patches per layer, the last of 224 px" in " ".join(text.split())

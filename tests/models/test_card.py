@@ -16,6 +16,17 @@ ENCODER = {
     "encoder_sha256": None,
 }
 
+ZOOM = {
+    "name": "magnet-small",
+    "kind": "zoom",
+    "architecture": "magnet",
+    "options": {"patches": [2, 2]},
+    "tile_px": 224,
+    "mpp": 0.0,
+    "encoder": None,
+    "encoder_sha256": None,
+}
+
 
 def test_round_trip_through_json(tmp_path, make_card):
     card = make_card()
@@ -33,10 +44,16 @@ def test_encoder_round_trip_keeps_tuples(tmp_path, make_card):
     assert card.field_um == 112.0
 
 
+def test_a_zoom_model_has_no_pixel_size_and_no_encoder(tmp_path, make_card):
+    card = load_card(save_card(make_card(**ZOOM), tmp_path))
+    assert (card.kind, card.mpp, card.field_um, card.encoder) == ("zoom", 0.0, 0.0, None)
+    assert [make_card(**changes).a_kind for changes in (ENCODER, {}, ZOOM)] == ["an encoder", "a head", "a zoom model"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "decoder"}, "expected kind 'encoder' or 'head', got 'decoder'"),
+        ({"kind": "decoder"}, "expected kind 'encoder', 'head' or 'zoom', got 'decoder'"),
         ({"weights_file": "../small.safetensors"}, "expected weights_file to be a plain"),
         ({"weights_file": "small.pt"}, "expected weights_file to be a plain"),
         ({"sha256": "abc"}, "expected sha256 to be 64 hexadecimal digits, got 'abc'"),
@@ -47,6 +64,10 @@ def test_encoder_round_trip_keeps_tuples(tmp_path, make_card):
         ({"metrics": {"auroc": 1.0}}, "metrics without a 'protocol'"),
         (ENCODER | {"std": (0.2, 0.0, 0.2)}, "an encoder needs mean and std of three channels"),
         (ENCODER | {"mean": None}, "an encoder needs mean and std of three channels"),
+        (ZOOM | {"mpp": 0.5}, r"a zoom model reads at no um/px of its own, expected mpp 0, got 0\.5"),
+        (ZOOM | {"mpp": float("nan")}, "expected mpp 0, got nan"),
+        (ZOOM | {"classes": ("tumour",)}, "a zoom model needs at least two classes"),
+        (ZOOM | {"target": "value"}, "a zoom model answers with classes, got target 'value'"),
     ],
 )
 def test_contradictory_cards_are_refused(make_card, changes, words):

@@ -55,6 +55,12 @@ def test_bundled_models_load_and_answer():
             if card.kind == "encoder":
                 out = model(torch.zeros(2, 3, card.tile_px, card.tile_px))
                 assert out.shape == (2, card.n_features)
+            elif card.kind == "zoom":
+                finals = torch.zeros(1, model.plan.counts[-1], 3, card.tile_px, card.tile_px)
+                assert model.plan.final_px == card.tile_px
+                features = model.features(finals)
+                assert features.shape == (1, model.plan.counts[-1], card.n_features)
+                assert model.classify(features).shape == (1, len(card.classes))
             else:
                 logits, _, attention, _ = model(torch.zeros(3, card.n_features), torch.eye(3)[:, :2])
                 assert logits.shape == (len(card.classes),)

@@ -1,0 +1,34 @@
+"""How the views of a zoom are coloured and called, alike in the window, on pictures and in files for other programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_wsi_mil.results.trajectory import Trajectory
+
+    Colour = tuple[int, int, int]
+
+DEPTH_COLOURS: tuple[Colour, ...] = (
+    (140, 140, 140), (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233),
+)  # fmt: skip
+"""RGB by depth, the root grey; the rest is of Okabe and Ito, told apart with any colour vision."""
+
+
+def depth_colour(depth: int) -> Colour:
+    """Return the RGB (0..255) of the boxes of a depth; beyond the sixth the five of the deeper ones come again."""
+    return DEPTH_COLOURS[depth if depth < len(DEPTH_COLOURS) else 1 + (depth - 1) % (len(DEPTH_COLOURS) - 1)]
+
+
+def depth_name(result: Trajectory, depth: int) -> str:
+    """Return what a depth is called, such as "Layer 2"; the last one says that the classifier saw it."""
+    if not depth:
+        return "Whole slide"
+    return f"Layer {depth} (final views)" if depth == result.depth else f"Layer {depth}"
+
+
+def magnification_text(result: Trajectory, index: int) -> str:
+    """Return a node's magnification with two digits, "0.31×" or "12×"; without pixel size "12× root"."""
+    value = result.magnification(index)
+    digits = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
+    return f"{digits}×" if result.slide_mpp_yx is not None else f"{digits}× root"

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_wsi_mil.cli.files import check_output_file
 from napari_wsi_mil.errors import BadRequest, PixelSizeUnknown
-from napari_wsi_mil.interop.atomic import written
+from napari_wsi_mil.results.atomic import written
 from napari_wsi_mil.slide import Box, Plane, open_slide
 from napari_wsi_mil.slide.regions import as_rgb
 from napari_wsi_mil.slide.scale import level_for_downsample

@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from napari_wsi_mil.cli.train_plots import plot_calibration, plot_curves, plot_roc, plot_scatter
-from napari_wsi_mil.interop.atomic import written
+from napari_wsi_mil.results.atomic import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

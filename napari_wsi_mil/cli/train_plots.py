@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_wsi_mil.interop.atomic import written
+from napari_wsi_mil.results.atomic import written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry import mapping, shape
 
 from napari_wsi_mil.errors import BadRequest
-from napari_wsi_mil.interop.atomic import written
+from napari_wsi_mil.results.atomic import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

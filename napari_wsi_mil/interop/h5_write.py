@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_wsi_mil.interop.atomic import written
 from napari_wsi_mil.interop.h5_features import SHA_KEY
 from napari_wsi_mil.interop.h5_grid import OURS
 from napari_wsi_mil.results import MapChoice
+from napari_wsi_mil.results.atomic import written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

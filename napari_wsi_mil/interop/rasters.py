@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from napari_wsi_mil.interop.atomic import written
+from napari_wsi_mil.results.atomic import written
 from napari_wsi_mil.results.heat import colour_name, heat
 from napari_wsi_mil.results.style import HeatStyle
 from napari_wsi_mil.tiles.overview import read_picture

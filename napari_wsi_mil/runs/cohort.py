@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import os
 import time
-import uuid
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari_wsi_mil.errors import BadRequest, StoreError, WsiMilError
+from napari_wsi_mil.errors import BadRequest, WsiMilError
+from napari_wsi_mil.results.atomic import written
 from napari_wsi_mil.ticks import Cancelled
 
 if TYPE_CHECKING:
@@ -185,16 +184,9 @@ def write_summary(outcomes: Sequence[Outcome], path: Path | str) -> Path:
     table = csv.DictWriter(text, [f.name for f in fields(Outcome)], lineterminator="\n")
     table.writeheader()
     table.writerows(asdict(outcome) for outcome in outcomes)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
+    with written(path) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        message = f"{path}: could not be written ({error.strerror}); choose another folder or free some space."
-        raise StoreError(message) from error
     return path
 
 

@@ -12,6 +12,7 @@ from napari_wsi_mil.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -97,7 +98,7 @@ class Trajectory:
     contributions: Floats
     """(n_nodes, C) float32: how much a class's log-odds fall when the final views under a node are left out; root 0."""
     views: tuple[npt.NDArray[np.uint8], ...]
-    """What the model saw at each node: (view_px, view_px, 3) uint8 RGB, glass black."""
+    """What the model saw at each node: (view_px, view_px, 3) uint8 RGB, glass black; () where saved without."""
     reading: ReadingCount
     device: str
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -107,20 +108,36 @@ class Trajectory:
 
     def __post_init__(self) -> None:
         n, c = len(self.nodes), len(self.class_names)
-        if not n or self.logits.shape != (c,) or self.contributions.shape != (n, c) or len(self.views) != n:
+        shapes = (self.logits.shape, self.contributions.shape)
+        if not n or not c or shapes != ((c,), (n, c)) or len(self.views) not in (0, n):
             message = (
                 f"a trajectory of {n} nodes needs logits ({c},), contributions ({n}, {c}) and {n} views, "
                 f"got {self.logits.shape}, {self.contributions.shape}, {len(self.views)}; take them from one run."
             )
             raise BadRequest(message)
-        for i, node in enumerate(self.nodes):
-            if (node.parent is None) != (i == 0) or (node.parent is not None and not node.parent < i):
-                message = f"node {node.name} (number {i}) has parent {node.parent}; parents come before their children."
-                raise BadRequest(message)
+        if not (np.isfinite(self.logits).all() and np.isfinite(self.contributions).all()):
+            message = "a trajectory needs finite logits and contributions, got others; check the model's weights."
+            raise BadRequest(message)
+        self._check_tree()
         for view in self.views:
             view.flags.writeable = False
         self.logits.flags.writeable = False
         self.contributions.flags.writeable = False
+
+    def _check_tree(self) -> None:
+        for i, node in enumerate(self.nodes):
+            above = None if node.parent is None or not 0 <= node.parent < i else self.nodes[node.parent]
+            if (node.parent is None) != (i == 0) or (i > 0 and above is None):
+                message = f"node {node.name} (number {i}) has parent {node.parent}; parents come before their children."
+                raise BadRequest(message)
+            if node.depth != (0 if above is None else above.depth + 1):
+                message = (
+                    f"node {node.name} has depth {node.depth}; expected one more than its parent's, 0 at the root."
+                )
+                raise BadRequest(message)
+        if len({node.name for node in self.nodes}) < len(self.nodes):
+            message = "two nodes of a trajectory have the same name; expected names as in ZoomPlan.names()."
+            raise BadRequest(message)
 
     @property
     def probabilities(self) -> Floats:
@@ -182,3 +199,19 @@ class Trajectory:
         """Return the objective power with as many pixels per um, 10 / mpp; without pixel size relative to the root."""
         mpp = self.mpp(index)
         return self.nodes[0].downsample / self.nodes[index].downsample if mpp is None else 10.0 / mpp
+
+    def save(self, path: Path | str, *, views: bool = True) -> Path:
+        """Write one JSON file (docs/trajectory.md), whole or not at all; without `views` it has no pictures.
+
+        Raises StoreError if it cannot be written.
+        """
+        from napari_wsi_mil.results.trajectory_files import save
+
+        return save(self, path, views=views)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Trajectory:
+        """Read what `save` wrote; raises StoreError if the file is missing, damaged or holds something else."""
+        from napari_wsi_mil.results.trajectory_files import load
+
+        return load(path)

@@ -9,14 +9,13 @@ if TYPE_CHECKING:
 
     Colour = tuple[int, int, int]
 
-DEPTH_COLOURS: tuple[Colour, ...] = (
-    (140, 140, 140), (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233),
-)  # fmt: skip
-"""RGB by depth, the root grey; the rest is of Okabe and Ito, told apart with any colour vision."""
+DEPTH_COLOURS: tuple[Colour, ...] = ((0, 0, 0), (160, 48, 0), (0, 158, 115), (127, 255, 0), (0, 0, 255))
+"""RGB by depth, the root first: measured to be told apart, with every kind of colour vision, from one another and from
+pink, violet and white tissue."""
 
 
 def depth_colour(depth: int) -> Colour:
-    """Return the RGB (0..255) of the boxes of a depth; beyond the sixth the five of the deeper ones come again."""
+    """Return the RGB (0..255) of the boxes of a depth; beyond the fifth those of the deeper ones come again."""
     return DEPTH_COLOURS[depth if depth < len(DEPTH_COLOURS) else 1 + (depth - 1) % (len(DEPTH_COLOURS) - 1)]
 
 

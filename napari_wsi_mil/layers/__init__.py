@@ -1,0 +1,45 @@
+"""Slides and results -> layer-data tuples for napari, which is not imported here.
+
+A layer's first level-0 pixel has its centre at world (0, 0), as napari counts; its corner, which is `yx0` (0, 0), lies
+half a pixel before. Metadata: `wsi_slide` (the slide in whose frame the layer lies), `wsi_role` and, for results,
+`wsi_result`.
+"""
+
+from napari_wsi_mil.layers.attention import (
+    PLAIN_HEAT,
+    attention_layer,
+    heat_metadata,
+    heat_name,
+    heat_options,
+    heat_place,
+    tiles_layer,
+)
+from napari_wsi_mil.layers.outlines import shapes_polygons, tissue_layer
+from napari_wsi_mil.layers.placing import LayerData
+from napari_wsi_mil.layers.slides import CHANNEL_COLOURS, contrast_limits, slide_layers
+from napari_wsi_mil.layers.trajectory import (
+    edge_widths,
+    node_labels,
+    node_table,
+    trajectory_layers,
+)
+
+__all__ = [
+    "CHANNEL_COLOURS",
+    "PLAIN_HEAT",
+    "LayerData",
+    "attention_layer",
+    "contrast_limits",
+    "edge_widths",
+    "heat_metadata",
+    "heat_name",
+    "heat_options",
+    "heat_place",
+    "node_labels",
+    "node_table",
+    "shapes_polygons",
+    "slide_layers",
+    "tiles_layer",
+    "tissue_layer",
+    "trajectory_layers",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
@@ -52,17 +52,23 @@ class ResidualBlock(nn.Module):
 class MiniEncoder(nn.Module):
     """Encode tissue tiles into non-negative feature rows.
 
-    A plain small residual network of our own sizing, after no paper: stem convolution with stride 2,
+    A plain small residual network of our own sizing, after no paper: stem convolution of `stem_stride`,
     one stage per further width (each halves the side), a 1x1 convolution to `n_features`, ReLU, mean over the field.
-    `widths` has one entry more than `depths`; `depths` counts the blocks of each stage.
+    `widths` has one entry more than `depths`; `depths` counts the blocks of each stage. With `stem_stride` 1 tiles of
+    half the side meet the same stages as whole ones with 2, so weights of the one serve the other to begin with.
     """
 
     def __init__(
-        self, *, widths: Sequence[int] = (24, 48, 96, 192), depths: Sequence[int] = (2, 2, 2), n_features: int = 512
+        self,
+        *,
+        widths: Sequence[int] = (24, 48, 96, 192),
+        depths: Sequence[int] = (2, 2, 2),
+        n_features: int = 512,
+        stem_stride: int = 2,
     ) -> None:
         super().__init__()
         self.n_features = n_features
-        self.stem = ConvNorm(3, widths[0], 3, stride=2)
+        self.stem = ConvNorm(3, widths[0], 3, stride=stem_stride)
         blocks = []
         for n_in, n_out, depth in zip(widths[:-1], widths[1:], depths, strict=True):
             blocks.append(ResidualBlock(n_in, n_out, stride=2))
@@ -75,7 +81,7 @@ class MiniEncoder(nn.Module):
         x = tiles.contiguous(memory_format=torch.channels_last)
         x = torch.relu(self.stem(x))
         x = torch.relu(self.project(self.stages(x)))
-        return x.float().mean((2, 3))
+        return x.float().amax((2, 3)) if self.pooling == "max" else x.float().mean((2, 3))
 
     def fuse(self) -> MiniEncoder:
         """Fold every batch normalisation and lay weights out channels-last for speed; eval mode only."""

@@ -56,6 +56,7 @@ class MiniEncoder(nn.Module):
     one stage per further width (each halves the side), a 1x1 convolution to `n_features`, ReLU, mean over the field.
     `widths` has one entry more than `depths`; `depths` counts the blocks of each stage. With `stem_stride` 1 tiles of
     half the side meet the same stages as whole ones with 2, so weights of the one serve the other to begin with.
+    With `pooling` "max" the greatest value of the field takes the place of the mean: something small is not thinned out.
     """
 
     def __init__(
@@ -65,9 +66,13 @@ class MiniEncoder(nn.Module):
         depths: Sequence[int] = (2, 2, 2),
         n_features: int = 512,
         stem_stride: int = 2,
+        pooling: Literal["mean", "max"] = "mean",
     ) -> None:
         super().__init__()
-        self.n_features = n_features
+        if pooling not in ("mean", "max"):
+            message = f"expected pooling mean or max, got {pooling!r}"
+            raise ValueError(message)
+        self.n_features, self.pooling = n_features, pooling
         self.stem = ConvNorm(3, widths[0], 3, stride=stem_stride)
         blocks = []
         for n_in, n_out, depth in zip(widths[:-1], widths[1:], depths, strict=True):

@@ -16,6 +16,7 @@ from napari_wsi_mil.interop.h5_write import write_clam, write_trident
 from napari_wsi_mil.results import FeatureBag
 
 if TYPE_CHECKING:
+    from napari_wsi_mil.runs.store import StoreChoice
     from napari_wsi_mil.slide import Slide
 
 Layout = Literal["trident", "clam"]
@@ -121,12 +122,13 @@ def export_features(
         raise BadRequest(message)
     card = find_card(encoder)
     from napari_wsi_mil.runs.embed import embed
-    from napari_wsi_mil.tiles import cover, tissue_mask
+    from napari_wsi_mil.runs.tissue import tissue_grid
 
+    kept: StoreChoice = store or "user"
     with opened(path, mpp=mpp) as slide:
         slide.require_mpp()
-        grid = cover(slide, mpp=card.mpp, tile_px=card.tile_px, mask=tissue_mask(slide).require(slide.name))
-        bag = embed(slide, grid, card, device=device, store=store or "user")
+        grid = tissue_grid(slide, card, store=kept)
+        bag = embed(slide, grid, card, device=device, store=kept)
         files = write_bag(slide, bag, Path(slide.name).stem, layout=layout, folder=out)
     for file in files:
         typer.echo(f"{file}: {len(bag.grid)} tiles written")

@@ -12,7 +12,6 @@ from napari_wsi_mil.cli.settle import opened
 from napari_wsi_mil.errors import BadRequest, ContractMismatch
 from napari_wsi_mil.models.registry import find_card
 from napari_wsi_mil.ticks import no_tick
-from napari_wsi_mil.tiles import cover, tissue_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.cli.train_table import Entry
     from napari_wsi_mil.models.card import ModelCard
     from napari_wsi_mil.results import FeatureBag
+    from napari_wsi_mil.runs.store import StoreChoice
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
     from napari_wsi_mil.training.bags import LabelledBag
@@ -137,19 +137,20 @@ def _embedder(source: Source) -> Reader:
     from napari_wsi_mil.models.device import pick_device
     from napari_wsi_mil.models.registry import load_model
     from napari_wsi_mil.runs.embed import embed
+    from napari_wsi_mil.runs.tissue import tissue_grid
 
     card = find_card(source.encoder or DEFAULT_ENCODER)
     check_encoder(card)
     choice = pick_device(source.device)
     model = load_model(card, choice)
+    store: StoreChoice = source.features or "user"
 
     def read(slide: Slide, entry: Entry) -> FeatureBag:
-        mask = tissue_mask(slide).require(slide.name)
-        grid = cover(slide, mpp=card.mpp, tile_px=card.tile_px, mask=mask)
+        grid = tissue_grid(slide, card, store=store)
         if not len(grid):
             message = f"slide {entry.name}: no tile of {card.field_um:.0f} um holds enough tissue; leave the slide out."
             raise BadRequest(message)
-        return embed(slide, grid, card, model=model, device=choice, store=source.features or "user")
+        return embed(slide, grid, card, model=model, device=choice, store=store)
 
     return read
 

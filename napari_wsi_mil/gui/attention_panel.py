@@ -67,9 +67,9 @@ def run_attend(
 def find_tissue(slide: Slide, tick: Tick, say: Say) -> TissueMask:
     """Find tissue in the job's thread."""
     say("Finding tissue")
-    from napari_wsi_mil.tiles import tissue_mask
+    from napari_wsi_mil.runs.tissue import stored_tissue
 
-    return tissue_mask(slide, tick=tick).require(slide.name)
+    return stored_tissue(slide, tick=tick).require(slide.name)
 
 
 class AttentionPanel(SlideBoundPanel):

@@ -13,10 +13,11 @@ from napari_wsi_mil.models.card import ModelCard, check_contract
 from napari_wsi_mil.models.device import DeviceChoice, pick_device
 from napari_wsi_mil.models.registry import find_card
 from napari_wsi_mil.runs.classify import classify
-from napari_wsi_mil.runs.embed import StoreChoice, embed
+from napari_wsi_mil.runs.embed import embed
+from napari_wsi_mil.runs.tissue import stored_tissue
 from napari_wsi_mil.runs.watch import Say, Stage, Watch, say_nothing
 from napari_wsi_mil.ticks import no_tick
-from napari_wsi_mil.tiles import cover, tissue_mask
+from napari_wsi_mil.tiles import cover
 from napari_wsi_mil.tiles.tissue import DARK_FIELD
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from shapely import MultiPolygon, Polygon
 
     from napari_wsi_mil.results import Attention, FeatureBag
+    from napari_wsi_mil.runs.store import StoreChoice
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
     from napari_wsi_mil.tiles import TileGrid, TissueMask
@@ -59,15 +61,16 @@ def attend(
     device: DeviceChoice | str = "auto",
     store: StoreChoice = "user",
     min_tissue: float = 0.25,
-    batch: int = 64,
+    batch: int | None = None,
     tick: Tick = no_tick,
     say: Say = say_nothing,
 ) -> Attention:
     """Classify a slide and return probabilities with the attention of every tissue tile, both of one forward pass.
 
     `model` is a head by name, card or card file; its `encoder` is found by the name on the card unless given. Without
-    `mask` tissue is found first; `region` ((y, x) level-0 polygons) limits the run. `say` is told each stage, `tick`
-    counts the steps of that stage. On the CPU the same input gives the same float32 numbers.
+    `mask` tissue is found first, or taken from `store`; `region` ((y, x) level-0 polygons) limits the run. `batch` None
+    suits it to the device. `say` is told each stage, `tick` counts the steps of that stage. On the CPU the same input
+    gives the same float32 numbers.
     Raises NoTissue, PixelSizeUnknown, UnknownModel, ContractMismatch, WeightsError, SlideReadError, StoreError,
     BadRequest, Cancelled.
     """
@@ -88,7 +91,7 @@ def attend_each(
     device: DeviceChoice | str = "auto",
     store: StoreChoice = "user",
     min_tissue: float = 0.25,
-    batch: int = 64,
+    batch: int | None = None,
     tick: Tick = no_tick,
     say: Say = say_nothing,
     found: Callable[[Found], None] = _nobody,
@@ -106,7 +109,7 @@ def attend_each(
     choice = pick_device(device) if isinstance(device, str) else device
     watch = Watch(tick, say)
     with watch.stage(Stage.TISSUE):
-        mask = tissue_mask(slide, tick=tick) if mask is None else mask
+        mask = stored_tissue(slide, store=store, tick=tick) if mask is None else mask
         grids = [_grid(slide, head, mask, region=region, min_tissue=min_tissue) for head, _ in pairs]
     bags: dict[tuple[str, str], tuple[FeatureBag, dict[str, float]]] = {}
     done = []

@@ -77,15 +77,14 @@ def embed_row(row: SlideRow, job: EmbedJob, finish: Callable[[Slide, FeatureBag,
     """
     from napari_wsi_mil.models.registry import find_card
     from napari_wsi_mil.runs.embed import embed
-    from napari_wsi_mil.tiles import cover, tissue_mask
+    from napari_wsi_mil.runs.tissue import tissue_grid
 
     use_threads(job.threads)
     card = find_card(job.encoder)
     had: list[tuple[int, int]] = []
     with opened_row(row, job.mpp) as slide:
         slide.require_mpp()
-        mask = tissue_mask(slide).require(slide.name)
-        grid = cover(slide, mpp=card.mpp, tile_px=card.tile_px, mask=mask, min_tissue=job.min_tissue)
+        grid = tissue_grid(slide, card, store=job.store, min_tissue=job.min_tissue)
         bag = embed(
             slide, grid, card, device=job.device, store=job.store, tick=lambda done, total: had.append((done, total))
         )

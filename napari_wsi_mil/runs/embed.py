@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +10,8 @@ from napari_wsi_mil.errors import ContractMismatch, ModelError
 from napari_wsi_mil.models.device import DeviceChoice, pick_device
 from napari_wsi_mil.models.registry import load_model
 from napari_wsi_mil.results import FeatureBag, ModelRef
-from napari_wsi_mil.runs.forward import Forward, Precision, batch_for
-from napari_wsi_mil.runs.store import FeatureStore, cache_folder
+from napari_wsi_mil.runs.forward import Forward, Precision, batch_for, precision_of
+from napari_wsi_mil.runs.store import FULL, FeatureStore, store_root
 from napari_wsi_mil.runs.tiles import read_tiles
 from napari_wsi_mil.ticks import no_tick
 
@@ -21,14 +20,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from napari_wsi_mil.models.card import ModelCard
+    from napari_wsi_mil.runs.store import StoreChoice
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
     from napari_wsi_mil.tiles import TileGrid
 
     Floats = npt.NDArray[np.float32]
-
-StoreChoice = Path | Literal["user"] | None
-"""Where features are kept: a folder, the user's cache folder, or nowhere."""
+    Bools = npt.NDArray[np.bool_]
 
 
 def embed(
@@ -39,7 +37,7 @@ def embed(
     model: nn.Module | None = None,
     device: DeviceChoice | str = "auto",
     store: StoreChoice = "user",
-    batch: int | None = 64,
+    batch: int | None = None,
     precision: Precision = "auto",
     tick: Tick = no_tick,
 ) -> FeatureBag:
@@ -48,19 +46,18 @@ def embed(
     Tiles are read as (tile_px, tile_px, 3) uint8 RGB at `grid.mpp` um/px, padded white beyond the slide, and normalised
     by the encoder's `card`; rows keep grid order. Tiles already in `store` are not computed again; what is computed is
     stored batch by batch, so a run that is killed or cancelled goes on where it was. `model` is the card's network
-    where the caller has it loaded. `batch` None suits it to device and tile; `precision` as in forward.precision_of.
-    `tick` counts tiles, stored ones included.
+    where the caller has it loaded. `batch` None suits it to device and tile; `precision` as in forward.precision_of:
+    rows of two precisions are never mixed, but float32 rows serve any run that finds all of them. `tick` counts tiles,
+    stored ones included.
     Raises ContractMismatch if grid and card differ in tile size or um/px, SlideReadError naming the tile, StoreError,
     ModelError on features that are not finite or a device too small for one tile, Cancelled.
     """
     check_grid(slide, grid, card)
     choice = pick_device(device) if isinstance(device, str) else device
     encoder = ModelRef(card.name, card.sha256)
-    kept = open_store(store, grid, encoder, n_features=card.n_features)
-    out = np.full((len(grid), card.n_features), np.nan, np.float32)
-    have = np.zeros(len(grid), bool)
-    if kept is not None:
-        out, have = kept.load(grid)
+    dtype = precision_of(choice.name, precision)
+    name = str(dtype).removeprefix("torch.")
+    kept, out, have = _stored(store, grid, encoder, n_features=card.n_features, precision=name)
     total, done = len(grid), int(have.sum())
     tick(done, total)
     if done < total:
@@ -83,12 +80,20 @@ def embed(
     return FeatureBag(out, grid, encoder)
 
 
-def open_store(store: StoreChoice, grid: TileGrid, encoder: ModelRef, *, n_features: int) -> FeatureStore | None:
-    """Return the feature store for a slide's lattice and an encoder, None where nothing is to be kept."""
+def _stored(
+    store: StoreChoice, grid: TileGrid, encoder: ModelRef, *, n_features: int, precision: str
+) -> tuple[FeatureStore | None, Floats, Bools]:
+    """Return where to keep features (None: nowhere), (N, D) those already there and (N,) which these are."""
     if store is None:
-        return None
-    root = cache_folder() if store == "user" else Path(store)
-    return FeatureStore(root, grid, encoder, n_features=n_features)
+        return None, np.full((len(grid), n_features), np.nan, np.float32), np.zeros(len(grid), bool)
+    root = store_root(store)
+    if precision != FULL:
+        exact = FeatureStore(root, grid, encoder, n_features=n_features)
+        out, have = exact.load(grid)
+        if have.all():
+            return exact, out, have
+    kept = FeatureStore(root, grid, encoder, n_features=n_features, precision=precision)
+    return kept, *kept.load(grid)
 
 
 def check_grid(slide: Slide, grid: TileGrid, card: ModelCard) -> None:

@@ -10,7 +10,7 @@ import shutil
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import zarr
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from napari_wsi_mil.results import FeatureBag, ModelRef
     from napari_wsi_mil.tiles import TileGrid
 
+StoreChoice = Path | Literal["user"] | None
+"""Where features are kept: a folder, the user's cache folder, or nowhere."""
 CACHE_VARIABLE = "NAPARI_WSI_MIL_CACHE"
 CHUNK_ROWS = 256
+FULL = "float32"
 MISSING = -1
 FAILURES = (
     OSError,
@@ -54,6 +57,11 @@ def cache_folder() -> Path:
     return Path(os_cache("napari-wsi-mil"))
 
 
+def store_root(store: Path | Literal["user"]) -> Path:
+    """Return the folder meant by a choice."""
+    return cache_folder() if store == "user" else Path(store)
+
+
 def _tag(name: str) -> str:
     """Return what tells encoders apart that share a weights file: those of the hub may pool it in several ways."""
     of_hub = any(mark in name for mark in "?:/\\")
@@ -66,15 +74,20 @@ class FeatureStore:
     Each writer has a part of its own (a zarr group with `cells` (M, 2) int32 and `features` (M, D) float32), so two
     processes cannot disturb each other. Features are written before their cells; a cell without both does not count.
     A cell that several parts hold counts once. On grids laid by other programs, where two tiles may share a cell, the
-    row of a tile takes the place of its cell: such a lattice is this one list of tiles.
+    row of a tile takes the place of its cell: such a lattice is this one list of tiles. Rows computed in another
+    `precision` than float32 have a folder of their own.
     """
 
-    def __init__(self, root: Path, grid: TileGrid, encoder: ModelRef, *, n_features: int) -> None:
+    def __init__(
+        self, root: Path, grid: TileGrid, encoder: ModelRef, *, n_features: int, precision: str = FULL
+    ) -> None:
         self._label = {
             "format": 1, "slide": grid.slide_fingerprint, "lattice": grid.lattice_id, "encoder": encoder.name,
             "encoder_sha256": encoder.sha256, "n_features": n_features,
         }  # fmt: skip
-        place = f"{grid.lattice_id[:16]}-{encoder.sha256[:16]}{_tag(encoder.name)}"
+        less = precision != FULL
+        self._label |= {"precision": precision} if less else {}
+        place = f"{grid.lattice_id[:16]}-{encoder.sha256[:16]}{_tag(encoder.name)}{f'-{precision}' if less else ''}"
         self.folder = root / "features" / grid.slide_fingerprint / place
         self._n_features = n_features
         self._group: Any = None

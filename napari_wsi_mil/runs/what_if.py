@@ -14,7 +14,7 @@ from napari_wsi_mil.models.device import DeviceChoice, pick_device
 from napari_wsi_mil.models.registry import find_card
 from napari_wsi_mil.results import FeatureBag
 from napari_wsi_mil.runs.classify import classify
-from napari_wsi_mil.runs.embed import StoreChoice, embed
+from napari_wsi_mil.runs.embed import embed
 from napari_wsi_mil.runs.watch import Say, Stage, Watch, say_nothing
 from napari_wsi_mil.ticks import no_tick
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.models.card import ModelCard
     from napari_wsi_mil.results import Attention
+    from napari_wsi_mil.runs.store import StoreChoice
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
     from napari_wsi_mil.tiles import TileGrid

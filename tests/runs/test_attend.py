@@ -72,7 +72,7 @@ def test_the_result_says_where_it_comes_from(run):
 
 def test_stages_are_told_in_order_with_their_own_counts(run):
     told = []
-    run(mask=None, say=told.append, tick=lambda done, total: told.append((done, total)))
+    run(mask=None, batch=64, say=told.append, tick=lambda done, total: told.append((done, total)))
     assert [t for t in told if isinstance(t, Stage)] == ["Finding tissue", "Encoding tiles", "Classifying"]
     encoding = told[told.index(Stage.ENCODING) + 1 : told.index(Stage.CLASSIFYING)]
     assert encoding == [(0, 150), (64, 150), (128, 150), (150, 150)]

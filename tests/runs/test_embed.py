@@ -256,3 +256,34 @@ def test_memory_errors_of_other_kinds_are_not_hidden(job, mean_colour):
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         job(model=Odd())
     assert torch.is_grad_enabled()
+
+
+def test_rows_of_two_precisions_are_never_mixed(job):
+    def broken(done, total):
+        if done == 32:
+            raise Killed
+
+    with pytest.raises(Killed):
+        job(precision="bfloat16", tick=broken)
+    exact, model = job()
+    assert model.seen == 150
+    _, alone = job(store=None)
+    assert alone.seen == 150
+    assert np.array_equal(exact.features, job(store=None)[0].features)
+    # All float32 rows are there now: they serve a run of less precision too.
+    low, model = job(precision="bfloat16")
+    assert model.seen == 0
+    assert np.array_equal(low.features, exact.features)
+
+
+def test_rows_of_less_precision_serve_their_own(job):
+    low, _ = job(precision="bfloat16")
+    again, model = job(precision="bfloat16")
+    assert model.seen == 0
+    assert np.array_equal(low.features, again.features)
+    _, model = job(of=job.grid.take(np.arange(20)))
+    assert model.seen == 20
+    # Some float32 rows do not do: what would be computed beside them has another precision.
+    again, model = job(precision="bfloat16")
+    assert model.seen == 0
+    assert np.array_equal(low.features, again.features)

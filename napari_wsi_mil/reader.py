@@ -1,11 +1,13 @@
-"""npe2 reader without a window: path -> slide -> layer data. `gui.opening` wraps it for napari."""
+"""npe2 reader without a window: path -> slide or trajectory -> layer data. `gui.opening` wraps it for napari."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from napari_wsi_mil.layers import slide_layers
+from napari_wsi_mil.layers import slide_layers, trajectory_layers
+from napari_wsi_mil.results import Trajectory
+from napari_wsi_mil.results.trajectory_files import looks_like_trajectory
 from napari_wsi_mil.slide import open_slide
 from napari_wsi_mil.slide.sniff import looks_like_slide
 
@@ -18,9 +20,14 @@ if TYPE_CHECKING:
 
 
 def get_reader(path: PathLike | Sequence[PathLike]) -> Callable[..., list[LayerData]] | None:
-    """Return `read_slides`, or None where a path's first bytes and suffix are not those of a slide."""
+    """Return `read_slides` or `read_trajectories`, or None where a path's first bytes are those of neither.
+
+    All paths must be of one kind.
+    """
     paths = _listed(path)
-    return read_slides if paths and all(looks_like_slide(p) for p in paths) else None
+    if paths and all(looks_like_slide(p) for p in paths):
+        return read_slides
+    return read_trajectories if paths and all(looks_like_trajectory(p) for p in paths) else None
 
 
 def read_slides(path: PathLike | Sequence[PathLike], *, stack: bool = False) -> list[LayerData]:
@@ -39,6 +46,14 @@ def read_slides(path: PathLike | Sequence[PathLike], *, stack: bool = False) -> 
             slide.close()
         raise
     return layers
+
+
+def read_trajectories(path: PathLike | Sequence[PathLike], *, stack: bool = False) -> list[LayerData]:
+    """Return the boxes and lines of saved zoom runs, of no open slide; raises StoreError.
+
+    They lie where the slide would: its pixel size at the time of the run places them.
+    """
+    return [layer for one in _listed(path) for layer in trajectory_layers(Trajectory.load(one))]
 
 
 def _listed(path: PathLike | Sequence[PathLike]) -> list[str]:

@@ -1,4 +1,4 @@
-"""How napari opens slides: the reader and the sample, with a sentence where one cannot be opened."""
+"""How napari opens slides and saved zoom runs, and the sample, with a sentence where one cannot be opened."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ NOTHING: list[tuple[Any, ...]] = [(None,)]
 
 
 def get_reader(path: PathLike | Sequence[PathLike]) -> Callable[..., list[Any]] | None:
-    """Return the function that opens the path(s) as slides, None where they are none."""
+    """Return the function that opens the path(s) as slides or saved zoom runs, None where they are neither."""
     return None if reader.get_reader(path) is None else read
 
 
 def read(path: PathLike | Sequence[PathLike], *, stack: bool = False) -> list[Any]:
-    """Return the slides' layers and look after them in the current viewer.
+    """Return the layers of slides or saved zoom runs and look after them in the current viewer.
 
     With a window, what cannot be opened is said in one sentence there; without one the WsiMilError is raised.
     """
-    return _told(lambda: reader.read_slides(path, stack=stack))
+    found = reader.get_reader(path) or reader.read_slides
+    return _told(lambda: found(path, stack=stack))
 
 
 def sample_slide() -> list[Any]:

@@ -76,6 +76,8 @@ def load(path: Path | str) -> Trajectory:
 def looks_like_trajectory(path: Path | str) -> bool:
     """Whether the first bytes of a file are those of a saved trajectory."""
     try:
+        if not Path(path).is_file():  # nor is a pipe, which would wait for ever
+            return False
         with Path(path).open("rb") as stream:
             head = stream.read(512)
     except OSError:

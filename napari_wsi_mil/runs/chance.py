@@ -79,7 +79,7 @@ def on_tissue(tissue: TissueMask | TileGrid) -> Chance | None:
     if isinstance(tissue, TileGrid):
         points = tile_points(tissue).reshape(-1, 2)
     else:
-        points = (np.argwhere(tissue.mask) + 0.5) * tissue.downsample_yx
+        points = np.asarray((np.argwhere(tissue.mask) + 0.5) * tissue.downsample_yx, np.float64)
     if not len(points):
         return None
     edges = [np.arange(n + 1) * c for n, c in zip(shape, cell, strict=True)]

@@ -9,11 +9,12 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_wsi_mil.gui.bars import Bars, percent_text
 from napari_wsi_mil.gui.parts import wrapped
+from napari_wsi_mil.results import Attention
 
 if TYPE_CHECKING:
     from napari_wsi_mil.gui.parts import Look
     from napari_wsi_mil.models.card import ModelCard
-    from napari_wsi_mil.results import Attention
+    from napari_wsi_mil.results import Trajectory
 
 
 def value_text(value: float, unit: str) -> str:
@@ -22,16 +23,16 @@ def value_text(value: float, unit: str) -> str:
     return f"{number} {unit}".strip()
 
 
-def answer_parts(result: Attention) -> tuple[str, str]:
+def answer_parts(result: Attention | Trajectory) -> tuple[str, str]:
     """Return the likeliest class and its probability, or nothing and the value."""
-    if result.target == "value":
+    if isinstance(result, Attention) and result.target == "value":
         return "", value_text(result.value, result.unit)
     if len(result.class_names) < 2:
         return "", "scores only"
     return result.class_names[result.predicted], percent_text(float(result.probabilities[result.predicted]))
 
 
-def answer_text(result: Attention) -> str:
+def answer_text(result: Attention | Trajectory) -> str:
     """Return the answer in a few words."""
     return " ".join(answer_parts(result)).strip()
 

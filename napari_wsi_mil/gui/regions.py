@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from napari_wsi_mil.slide import Slide
 
 
+OURS = ("tissue", "tiles", "zoom boxes", "zoom lines")
+"""Shapes this program drew, which limit no run."""
+
+
 def tissue_of(viewer: ViewerModel, slide: Slide) -> Shapes | None:
     """Return the slide's tissue outlines, the topmost layer where there are several."""
     found = [
@@ -34,9 +38,7 @@ def regions_of(viewer: ViewerModel, slide: Slide) -> list[Shapes]:
     return [
         layer
         for layer in viewer.layers
-        if isinstance(layer, Shapes)
-        and slide_of(layer) in (None, slide)
-        and layer.metadata.get("wsi_role") not in ("tissue", "tiles")
+        if isinstance(layer, Shapes) and slide_of(layer) in (None, slide) and layer.metadata.get("wsi_role") not in OURS
     ]
 
 

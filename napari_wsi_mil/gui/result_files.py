@@ -65,8 +65,3 @@ def save_result(path: str, layer: Image, tick: Tick, say: Say) -> str:
         message = f"{path}: results are saved as {', '.join(SAVE_FILTERS.values())}; give the file one of these."
         raise BadRequest(message)
     return path
-
-
-def with_suffix(path: str, chosen: str) -> str:
-    """Return the path with the suffix of the chosen file type, where none was typed."""
-    return path if Path(path).suffix else path + SAVE_FILTERS.get(chosen, "")

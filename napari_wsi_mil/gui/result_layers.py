@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.gui.slides import layers_of
 from napari_wsi_mil.layers import attention_layer
-from napari_wsi_mil.results import Attention, HeatStyle
+from napari_wsi_mil.results import Attention, HeatStyle, Trajectory
 from napari_wsi_mil.results.heat import why_not
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def results_of(viewer: ViewerModel, slide: Slide | None) -> list[Image]:
     return [] if slide is None else [layer for layer in layers_of(viewer, slide) if is_result(layer)]
 
 
-def name_of(layer: Image) -> str:
-    """Return what people call a result: its model, and whether it is of a part of the tiles."""
-    title: str = layer.metadata["wsi_result"].title
+def name_of(layer: Layer) -> str:
+    """Return what people call a result: its model, and whether it is of a part of the tiles or of the slide."""
+    title: str = layer.metadata["wsi_result"].title + layer.metadata.get("wsi_place", "")
     return f"Rest · {title}" if layer.metadata.get("wsi_rest") else title
 
 
@@ -72,9 +72,10 @@ def kept(bag: FeatureBag) -> FeatureBag | None:
     return bag if bag.features.nbytes <= KEPT_BYTES else None
 
 
-def check_same_slide(result: Attention, slide: Slide) -> None:
+def check_same_slide(result: Attention | Trajectory, slide: Slide) -> None:
     """Raise BadRequest unless a saved result belongs to this slide."""
-    if result.grid.slide_fingerprint != slide.fingerprint or result.grid.slide_shape_yx != slide.shape0_yx:
+    made_on = result if isinstance(result, Trajectory) else result.grid
+    if made_on.slide_fingerprint != slide.fingerprint or made_on.slide_shape_yx != slide.shape0_yx:
         message = f"The result was made on {result.slide_path}, not on {slide.name}; open that slide first."
         raise BadRequest(message)
 

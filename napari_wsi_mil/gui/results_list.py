@@ -1,4 +1,4 @@
-"""The results there are for a slide: which is shown below, which heatmaps are on, and away with one."""
+"""The results there are for a slide: which is shown below, which are seen on it, and away with one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_wsi_mil.gui.parts import row, wrapped
 from napari_wsi_mil.gui.result_layers import name_of
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Layer
     from qtpy.QtGui import QResizeEvent
 
 ANSWER_PX = 120
@@ -40,9 +40,9 @@ class ShortButton(QPushButton):
 
 
 class ResultRow(QWidget):
-    """One result: check box for its heatmap, name and answer, cross."""
+    """One result: check box for what it `shows` on the slide, name and answer, cross."""
 
-    def __init__(self, layer: Image, *, current: bool) -> None:
+    def __init__(self, layer: Layer, *, current: bool, shows: str) -> None:
         super().__init__()
         result = layer.metadata["wsi_result"]
         what = name_of(layer)
@@ -56,8 +56,8 @@ class ResultRow(QWidget):
         self.answer.setMinimumWidth(ANSWER_PX)
         self.answer.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.eye.setChecked(layer.visible)
-        self.eye.setToolTip("Show its heatmap.")
-        self.eye.setAccessibleName(f"Show the heatmap of {what}")
+        self.eye.setToolTip(f"Show its {shows}.")
+        self.eye.setAccessibleName(f"Show the {shows} of {what}")
         self.name.setCheckable(True)
         self.name.setChecked(current)
         self.name.setToolTip(f"{what}\n{answer_text(result)}\nClick to see this result alone.")
@@ -74,13 +74,14 @@ class ResultRow(QWidget):
 
 
 class ResultsList(QWidget):
-    """Emits `chosen` and `removed` with an attention layer."""
+    """Emits `chosen` and `removed` with the layer of a result."""
 
     chosen = Signal(object)
     removed = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, *, shows: str = "heatmap") -> None:
         super().__init__()
+        self._shows = shows
         self.rows: list[ResultRow] = []
         self.empty = wrapped(EMPTY, muted=True)
         self._layout = QVBoxLayout(self)
@@ -88,8 +89,8 @@ class ResultsList(QWidget):
         self._layout.setSpacing(2)
         self._layout.addWidget(self.empty)
 
-    def show_layers(self, layers: list[Image], current: Image | None) -> None:
-        """List these attention layers; `current` is the one shown below."""
+    def show_layers(self, layers: list[Layer], current: Layer | None) -> None:
+        """List the results of these layers; `current` is the one shown below."""
         if [one.layer for one in self.rows] == layers:
             for one in self.rows:
                 one.name.setChecked(one.layer is current)
@@ -102,8 +103,8 @@ class ResultsList(QWidget):
         self.rows = [self._row(layer, current) for layer in layers]
         self.empty.setVisible(not layers)
 
-    def _row(self, layer: Image, current: Image | None) -> ResultRow:
-        one = ResultRow(layer, current=layer is current)
+    def _row(self, layer: Layer, current: Layer | None) -> ResultRow:
+        one = ResultRow(layer, current=layer is current, shows=self._shows)
         one.eye.clicked.connect(partial(setattr, layer, "visible"))
         one.name.clicked.connect(lambda: self._choose(layer))
         one.remove.clicked.connect(lambda: self.removed.emit(layer))
@@ -115,7 +116,7 @@ class ResultsList(QWidget):
         for one in self.rows:
             one.eye.setChecked(one.layer.visible)
 
-    def _choose(self, layer: Image) -> None:
+    def _choose(self, layer: Layer) -> None:
         for one in self.rows:
             one.name.setChecked(one.layer is layer)
         self.chosen.emit(layer)

@@ -1,4 +1,4 @@
-"""The raw score under the pointer, in napari's status bar."""
+"""The raw score, or the zoom's view, under the pointer, in napari's status bar."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from napari_wsi_mil.gui.camera import plane
 from napari_wsi_mil.gui.legend import number
+from napari_wsi_mil.gui.zoom_facts import sentence
+from napari_wsi_mil.gui.zoom_places import BOXES, node_under
 from napari_wsi_mil.results import Attention
 
 if TYPE_CHECKING:
@@ -49,11 +51,15 @@ class Pointer:
 
 
 def text_at(viewer: ViewerModel, position: np.ndarray) -> str:
-    """Return the sentence for a point in the viewer's world units, '' where no visible heatmap has a tile."""
+    """Return the sentence for a point in the viewer's world units, '' where no visible heatmap or zoom has anything."""
     if viewer.dims.ndisplay != 2:
         return ""
     for layer in reversed(list(viewer.layers)):
         result = layer.metadata.get("wsi_result")
+        if layer.metadata.get("wsi_role") == BOXES:
+            node = node_under(viewer, layer, position)
+            if node is not None:
+                return sentence(result, node, result.predicted)
         if layer.metadata.get("wsi_role") != "attention" or not isinstance(result, Attention):
             continue
         if not layer.visible or layer.opacity == 0:

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.interop.h5_grid import GRID_ATTRIBUTES, FoundGrid, grid_from
+from napari_wsi_mil.interop.h5_guard import contents
 from napari_wsi_mil.results import Attention, FeatureBag, ModelRef
 
 if TYPE_CHECKING:
@@ -17,36 +18,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_wsi_mil.interop.h5_guard import Contents
     from napari_wsi_mil.slide import Slide
 
 SHA_KEY = "encoder_sha256"
 """Attribute of `features` in our own files: which weights, not only which name."""
 ATTRIBUTES = (*GRID_ATTRIBUTES, SHA_KEY, "encoder", "head", "title")
-MOST_BYTES = 4096
 SCORES = ("attention_scores", "scores")
-BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
-"""All that h5py was seen to raise on broken files."""
-
-
-class Contents(NamedTuple):
-    """What was read of a file."""
-
-    name: str
-    arrays: dict[str, npt.NDArray[Any]]
-    said: dict[str, dict[str, Any]]
-    """Attributes of each array, those of the file among them."""
-    there: tuple[str, ...]
-    """All the file holds, by name."""
-
-    def need(self, key: str) -> npt.NDArray[Any]:
-        """Return an array; raises BadRequest where the file has none of this name."""
-        if key not in self.arrays:
-            there = ", ".join(self.there) or "nothing"
-            message = (
-                f"{self.name}: holds {there}, expected {key}; choose a features or patches file of TRIDENT or CLAM."
-            )
-            raise BadRequest(message)
-        return self.arrays[key]
 
 
 class Imported(NamedTuple):
@@ -139,7 +117,6 @@ def read_attention(
 def _encoder(said: Mapping[str, Any], given: str | None, name: str) -> ModelRef:
     """Return the encoder: the user's word, the file's, or a name that says nobody knows."""
     stated = said.get("encoder")
-    stated = stated.decode(errors="replace") if isinstance(stated, bytes) else stated
     known = str(stated) if stated is not None and str(stated).strip().lower() not in ("", "none") else None
     sha256 = said.get(SHA_KEY)
     if known and given in (None, known) and isinstance(sha256, str) and len(sha256) == 64:
@@ -187,33 +164,5 @@ def _grid(slide: Slide, file: Contents, *, side0: float | None, tile_px: int | N
     return grid_from(slide, coords, said, name=file.name, cells=cells, side0=side0, tile_px=tile_px)
 
 
-def _said(attributes: Any) -> dict[str, Any]:
-    """Return those attributes we use: in a broken file HDF5 may crash on any text it is asked for."""
-    return {key: attributes[key] for key in attributes if key in ATTRIBUTES and _plain(attributes.get_id(key))}
-
-
-def _plain(attribute: Any) -> bool:
-    """Whether an attribute is a few numbers or a text: changed bytes make others of which HDF5 finds no end."""
-    from h5py import h5t
-
-    few = attribute.get_storage_size() <= MOST_BYTES
-    return few and attribute.get_type().get_class() in (h5t.INTEGER, h5t.FLOAT, h5t.STRING)
-
-
 def _contents(path: Path, *wanted: str) -> Contents:
-    """Read the datasets `wanted`, as far as they are there; raises BadRequest for a file that is missing or broken."""
-    import h5py  # a tenth of a second: not for those who only look at slides
-
-    if not path.is_file():
-        message = f"{path}: no such file; expected features or coordinates as TRIDENT and CLAM write them (.h5)."
-        raise BadRequest(message)
-    try:
-        with h5py.File(path, "r") as file:
-            found = {key: file[key] for key in wanted if isinstance(file.get(key), h5py.Dataset)}
-            arrays = {key: np.asarray(values[()]) for key, values in found.items()}
-            said = {key: _said(file.attrs) | _said(values.attrs) for key, values in found.items()}
-            return Contents(path.name, arrays, said, tuple(sorted(file)))
-    except BROKEN as error:
-        why = " ".join(str(error).split())[:120] or type(error).__name__
-        message = f"{path.name}: cannot be read as HDF5 ({why}); copy the file again from its source."
-        raise BadRequest(message) from error
+    return contents(path, wanted, ATTRIBUTES)

@@ -119,10 +119,8 @@ def number(attributes: Mapping[str, Any], key: str, name: str) -> float | None:
     Raises BadRequest for anything else.
     """
     value = attributes.get(key)
-    if isinstance(value, np.ndarray) and value.size:
-        value = value.flat[0]  # a pair per axis, such as CLAM's downsample, is alike on both to rounding
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
+    if isinstance(value, list | tuple | np.ndarray) and np.size(value):
+        value = np.ravel(value)[0]  # a pair per axis, such as CLAM's downsample, is alike on both to rounding
     if value is None or (isinstance(value, str) and value.strip().lower() in NOTHING):
         return None
     try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.slide.blocks import BlockCache
     from napari_wsi_mil.slide.pyramid import Step
     from napari_wsi_mil.slide.source import PixelSource
-    from napari_wsi_mil.slide.spec import Level, SourceMeta
+    from napari_wsi_mil.slide.spec import Level, SourceMeta, Stored
 
 
 class Slide:
@@ -105,6 +105,11 @@ class Slide:
         self.set_mpp(yx_um)
         remember(self.fingerprint, yx_um)
 
+    def tiles_of(self, level: int) -> int:
+        """Return how many tiles the file's grid of a level has."""
+        (h, w), (th, tw) = self.levels[level].shape_yx, self.levels[level].tile_yx
+        return -(-h // th) * -(-w // tw)
+
     # -- pixels -------------------------------------------------------------------------------
     def read_level(self, level: int, box: Box, plane: Plane = Plane()) -> npt.NDArray[Any]:
         """Return the raw pixels of `box` in pixels of `level`; outside the slide is background.
@@ -117,6 +122,15 @@ class Slide:
             return self._native.read(level, box, plane)
         pixels = self._native.read(level, inner, plane) if inner.h and inner.w else None
         return paste(pixels, inner, box, self.meta)
+
+    def read_stored(self, level: int, box: Box, plane: Plane = Plane()) -> tuple[npt.NDArray[Any], Stored]:
+        """Return the raw pixels of `box`, inside the level, and how much of the file was read for them.
+
+        Past all caches, for callers that read each place once; cheapest along the level's tiles. Shape and dtype as
+        `read_level`.
+        """
+        self._check(level)
+        return self._source.read(level, box, plane), self._source.stored(level, box, plane)
 
     def read_region(
         self, yx0: tuple[float, float], size_px: tuple[int, int], *, downsample: float = 1.0, plane: Plane = Plane()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from napari_wsi_mil.slide.spec import Stored
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -24,6 +26,12 @@ class PixelSource(ABC):
         Shape (h, w, samples) for colour, (h, w) otherwise; dtype `meta.dtype`, in the file's own colours.
         Raises SlideReadError (naming level and place) if any part cannot be read or decoded.
         """
+
+    def stored(self, level: int, box: Box, plane: Plane) -> Stored:
+        """Return how much of the file is read for `box`, which lies wholly inside `level`."""
+        th, tw = self.meta.levels[level].tile_yx
+        down = -(-(box.y + box.h) // th) - box.y // th
+        return Stored(down * (-(-(box.x + box.w) // tw) - box.x // tw), None)
 
     def read_associated(self, name: str) -> npt.NDArray[np.uint8]:
         """Return the associated image `name` as (h, w, 3) uint8; KeyError where there is none."""

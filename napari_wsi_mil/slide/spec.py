@@ -44,6 +44,15 @@ class Level:
     """Height and width of the tiles (or strips) the file stores."""
 
 
+class Stored(NamedTuple):
+    """How much of a file holds some pixels."""
+
+    tiles: int
+    """Places of the level's tile grid; the planes of one place count as one tile."""
+    bytes: int | None
+    """Length as stored (compressed); None where the backend does not tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One fluorescence channel."""

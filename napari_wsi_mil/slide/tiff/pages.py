@@ -11,7 +11,7 @@ from tifffile import TiffFileError
 from napari_wsi_mil.errors import SlideDamaged, SlideReadError
 from napari_wsi_mil.slide.brief import in_short
 from napari_wsi_mil.slide.jpeg_check import is_whole, looks_odd
-from napari_wsi_mil.slide.spec import Box
+from napari_wsi_mil.slide.spec import Box, Stored
 from napari_wsi_mil.slide.tiff.coded import JPEG, JPEG_2000, OLD_JPEG, coded_size, jpeg_frame, jpeg_is_cut
 from napari_wsi_mil.slide.tiff.looks import look_of
 from napari_wsi_mil.slide.tiff.orientation import stored_box, turned_yx, upright
@@ -85,6 +85,23 @@ class PageImage:
             shown = shown[..., 0]
         shown = upright(shown, self._turn)
         return shown if shown.flags.c_contiguous else np.ascontiguousarray(shown)
+
+    def stored(self, box: Box, channel: int = 0) -> Stored:
+        """Return the tiles and bytes that `read` reads for an upright `box`; gaps that are filled in are none."""
+        inner, (th, tw) = stored_box(box, self._turn, self._stored_yx), self._tile_yx
+        rows = range(inner.y // th, -(-(inner.y + inner.h) // th))
+        cols = range(inner.x // tw, -(-(inner.x + inner.w) // tw))
+        planes = self._key.samplesperpixel if self._planar and self.look.channels <= 1 else 1
+        if self._rows is not None:
+            height = sum(self._inside(row, 0)[0] for row in rows)
+            return Stored(len(rows), height * row_bytes(self._key) * planes)
+        first = channel if self._planar and planes == 1 else 0
+        counts = [
+            [self._count((first + plane) * self._per_plane + row * self._across + col) for plane in range(planes)]
+            for row in rows
+            for col in cols
+        ]
+        return Stored(sum(any(place) for place in counts), sum(map(sum, counts)))
 
     @property
     def turned(self) -> bool:
@@ -169,6 +186,10 @@ class PageImage:
         if index >= len(offsets) or index >= len(counts):
             self._fail(row, col, f"the file lists only {min(len(offsets), len(counts))} tiles")
         return int(offsets[index]), int(counts[index])
+
+    def _count(self, index: int) -> int:
+        counts = self._page.databytecounts
+        return int(counts[index]) if index < len(counts) else 0
 
     def _inside(self, row: int, col: int) -> tuple[int, int]:
         (th, tw), (h, w) = self._tile_yx, self._stored_yx

@@ -15,7 +15,7 @@ from napari_wsi_mil.slide.brief import in_short
 from napari_wsi_mil.slide.fingerprint import file_parts, fingerprint, level_parts
 from napari_wsi_mil.slide.pixel_size import Claim, judge
 from napari_wsi_mil.slide.source import PixelSource
-from napari_wsi_mil.slide.spec import Box, Channel, Level, Plane, SourceMeta
+from napari_wsi_mil.slide.spec import Box, Channel, Level, Plane, SourceMeta, Stored
 from napari_wsi_mil.slide.tiff.files import LocalBytes, SeekableBytes
 from napari_wsi_mil.slide.tiff.guard import check_directories
 from napari_wsi_mil.slide.tiff.looks import PALETTE, RGB, YCBCR
@@ -140,6 +140,11 @@ class TiffSource(PixelSource):
         if image is not None:
             return image.read(box)
         return by_plane[plane._replace(c=0)].read(box, plane.c)
+
+    def stored(self, level: int, box: Box, plane: Plane) -> Stored:
+        by_plane = self._images[level]
+        image = by_plane.get(plane)
+        return by_plane[plane._replace(c=0)].stored(box, plane.c) if image is None else image.stored(box)
 
     def read_associated(self, name: str) -> npt.NDArray[np.uint8]:
         from napari_wsi_mil.slide.picture import decoded_rgb

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 RASTER = 1024
 """Cells along the slide's longer side; places are known to a cell's part only where a lesion's edge decides."""
+COARSE = 4
 PARTS = 4
 """Points along a side that stand for a tile."""
 
@@ -43,6 +44,15 @@ class Chance:
         for side in sides_px0:
             missed = missed * (1 - self._within(total, points_yx0, side))
         return 1 - missed
+
+    def points(self) -> tuple[Floats, Floats]:
+        """Return points (N, 2) and weights (N,) that stand for where the centres lie: COARSE cells in one."""
+        h, w = (-(-n // COARSE) for n in self.density.shape)
+        padded = np.zeros((h * COARSE, w * COARSE))
+        padded[: self.density.shape[0], : self.density.shape[1]] = self.density
+        weights = padded.reshape(h, COARSE, w, COARSE).sum((1, 3))
+        there = weights > 0
+        return (np.argwhere(there) + 0.5) * (np.asarray(self.cell_yx0) * COARSE), weights[there]
 
     def touching(self, outlines: Iterable[Polygon | MultiPolygon], sides_px0: Sequence[float]) -> float:
         """Return the probability that at least one of the squares touches an outline."""

@@ -10,6 +10,7 @@ import shapely
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.runs.chance import Chance, anywhere, area_points, on_tissue, tile_points
+from napari_wsi_mil.tiles import TileGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from napari_wsi_mil.results import Attention, Trajectory
-    from napari_wsi_mil.tiles import TileGrid, TissueMask
+    from napari_wsi_mil.tiles import TissueMask
 
     Floats = npt.NDArray[np.float64]
 
@@ -42,6 +43,8 @@ class DepthOverlap:
     n_views: int
     area: Held
     """Of the slide's area."""
+    tissue: Held | None
+    """Of the tissue's area."""
     attention: Held | None
     """Of the attention's mass: its weights, which sum to 1, each spread evenly over its tile."""
     truth: Held | None
@@ -58,6 +61,8 @@ class _Parts:
 
     chances: tuple[Chance, Chance | None]
     """Anywhere on the slide, and on tissue."""
+    ground: TissueMask | TileGrid | None
+    """The tissue."""
     slide: BaseGeometry
     truth: BaseGeometry | None
 
@@ -80,7 +85,7 @@ def overlap(
     ground = tissue if tissue is not None else attention.grid if attention is not None else None
     chances = (anywhere(result.slide_shape_yx), None if ground is None else on_tissue(ground))
     height, width = result.slide_shape_yx
-    parts = _Parts(chances, shapely.box(0, 0, height, width), None if truth is None else _joined(truth))
+    parts = _Parts(chances, ground, shapely.box(0, 0, height, width), None if truth is None else _joined(truth))
     return tuple(_row(result, depth, parts, attention, class_index) for depth in range(1, result.depth + 1))
 
 
@@ -98,7 +103,9 @@ def _row(
     def mass(points: Floats, weights: Floats) -> Callable[[Chance], float]:
         return lambda chance: float(chance.covered(points, sides) @ weights)
 
-    truth, on_attention, on_truth, touched, touching = parts.truth, None, None, None, None
+    truth, on_ground, on_attention, on_truth, touched, touching = parts.truth, None, None, None, None, None
+    if parts.ground is not None and parts.chances[1] is not None:
+        on_ground = held(_tissue_share(parts.ground, boxes, union), mass(*parts.chances[1].points()))
     if attention is not None:
         weights = attention.weights(class_index).astype(np.float64)
         points = tile_points(attention.grid)
@@ -109,7 +116,7 @@ def _row(
         touching = int(np.sum(shapely.intersects(boxes, truth)))
         touched = held(float(touching > 0), lambda chance: chance.touching([truth], sides))
     area = held(union.intersection(parts.slide).area / parts.slide.area, mass(*area_points([parts.slide])))
-    return DepthOverlap(depth, len(boxes), area, on_attention, on_truth, touched, touching)
+    return DepthOverlap(depth, len(boxes), area, on_ground, on_attention, on_truth, touched, touching)
 
 
 def view_boxes(result: Trajectory, depth: int) -> npt.NDArray[np.object_]:
@@ -118,6 +125,18 @@ def view_boxes(result: Trajectory, depth: int) -> npt.NDArray[np.object_]:
     sides = np.array([node.side_px0 for node in result.nodes if node.depth == depth])[:, None]
     found: npt.NDArray[np.object_] = shapely.box(*corners.T, *(corners + sides).T)
     return found
+
+
+def _tissue_share(ground: TissueMask | TileGrid, boxes: npt.NDArray[np.object_], union: BaseGeometry) -> float:
+    """Return the part of the tissue in the views; of a mask to a pixel of it."""
+    if isinstance(ground, TileGrid):
+        return float(_tile_shares(ground, union).mean())
+    inside = np.zeros(ground.mask.shape, bool)
+    for box in boxes:
+        ends = np.array(box.bounds).reshape(2, 2) / ground.downsample_yx
+        (top, left), (bottom, right) = np.clip(np.rint(ends), 0, ground.mask.shape).astype(int)
+        inside[top:bottom, left:right] = True
+    return float(ground.mask[inside].sum() / ground.mask.sum())
 
 
 def _tile_shares(grid: TileGrid, union: BaseGeometry) -> Floats:

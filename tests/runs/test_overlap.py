@@ -56,6 +56,7 @@ def test_shares_by_hand():
     assert final.area.views == pytest.approx(2 * 1280 * 1536 / (4096 * 6144))
     assert final.truth.views == pytest.approx(0.232)  # x from 768 to 1000 of 1000, the overlap of both counted once
     assert (final.touched.views, final.views_touching) == (1, 1)
+    assert final.tissue.views == pytest.approx((1 + 0.5 + 0.5 + 0) / 4)
     assert 0 < final.touched.random < 1
     assert 0 < final.touched.tissue < 1
     plain = overlap(result)[-1]
@@ -86,12 +87,17 @@ def test_chance_is_what_throwing_gives():
     def on_mask(rng, shape):
         return rng.uniform((640, 1280), (2560, 3840), (*shape, 2))
 
+    ground = shapely.box(640, 1280, 2560, 3840)
+    inside = shapely.union_all(view_boxes(result, 3)).intersection(ground)
+    assert final.tissue.views == pytest.approx(inside.area / ground.area, abs=0.01)
     middles, weights = area_points([lesion])
     for centres, name in ((on_slide, "random"), (on_mask, "tissue")):
         boxes = thrown(result, centres)
         unions = shapely.union_all(shapely.box(*np.moveaxis(boxes, -1, 0)), axis=1)
         touching = shapely.intersects(unions, lesion).mean()
         assert getattr(final.touched, name) == pytest.approx(touching, abs=0.04)
+        ours = shapely.area(shapely.intersection(unions, ground)).mean() / ground.area
+        assert getattr(final.tissue, name) == pytest.approx(ours, abs=0.035)
         inside = shapely.area(shapely.intersection(unions, lesion)).mean() / lesion.area
         assert getattr(final.truth, name) == pytest.approx(inside, abs=0.035)
         tiles = shapely.box([1024, 1536], [2048, 2560], [1536, 2048], [2560, 3072])

@@ -80,6 +80,7 @@ def encoder(
     name: str = "wsi-mini",
     tile_px: Annotated[int, typer.Option(help="Side of the encoder's tiles in px.")] = 112,
     mpp: Annotated[float, typer.Option(help="um/px of the encoder's tiles.")] = 1.0,
+    teacher: Annotated[str | None, typer.Option(help="Encoder of finer tiles to start from and to resemble.")] = None,
     epochs: int = 30,
     seed: Seed = 0,
 ) -> None:
@@ -89,7 +90,7 @@ def encoder(
 
     job = EncoderJob(
         tiles, tuple(painted or ()), tuple(painted_test or ()), name=name, epochs=epochs, seed=seed, tile_px=tile_px,
-        mpp=mpp,
+        mpp=mpp, teacher=teacher,
     )  # fmt: skip
     with watching() as watch:
         card = make_encoder(job, out, command=command_line(), watch=watch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from napari_wsi_mil.cli.train_data import cohort_tiles
 from napari_wsi_mil.cli.train_store import store
 from napari_wsi_mil.errors import BadRequest
+from napari_wsi_mil.models.registry import find_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.models.card import ModelCard
     from napari_wsi_mil.ticks import Tick
+    from napari_wsi_mil.training.encoder import EncoderRecipe
     from napari_wsi_mil.training.tile_sets import TileSet
 
     Watching = Callable[[str], Tick]
@@ -50,6 +52,8 @@ class EncoderJob:
     seed: int = 0
     tile_px: int = 112
     mpp: float = 1.0
+    teacher: str | None = None
+    """Name or card of a bundled kind of encoder, of the same field in more pixels, whose features are to be met."""
 
     def __post_init__(self) -> None:
         if abs(self.tile_px * self.mpp - FIELD_UM) > 1e-6 or self.tile_px < 8 or 224 % self.tile_px:
@@ -63,16 +67,25 @@ class EncoderJob:
 def make_encoder(job: EncoderJob, out: Path, *, command: str, watch: Watching) -> ModelCard:
     """Train, measure on the validation split and on painted test slides, save; return the card as read back."""
     from napari_wsi_mil.training.encoder import MEAN, STD, EncoderRecipe, measure, train_encoder
+    from napari_wsi_mil.training.teacher import Teacher, unfused
     from napari_wsi_mil.training.tile_sets import blank_tiles, read_ebhi
 
-    side, tiles_of = job.tile_px, partial(cohort_tiles, mpp=job.mpp, tile_px=job.tile_px)
-    recipe = EncoderRecipe(epochs=job.epochs, seed=job.seed)
-    ebhi = read_ebhi(job.tiles, "train", side=side)
-    blank = blank_tiles(150, np.random.default_rng([job.seed, 0]), side=side)
+    side, recipe = job.tile_px, EncoderRecipe(epochs=job.epochs, seed=job.seed)
+    teacher_card = None if job.teacher is None else teaching(job)
+    if teacher_card is not None:
+        recipe = taught(recipe, teacher_card, tile_px=side)
+    # What is learned from is as fine as the teacher wants it; what is measured is as coarse as slides are read later.
+    fine, tiles_of = side * recipe.block, partial(cohort_tiles, mpp=job.mpp, tile_px=side)
+    ebhi = read_ebhi(job.tiles, "train", side=fine)
+    blank = blank_tiles(150, np.random.default_rng([job.seed, 0]), side=fine)
     sets = [ebhi, blank]
     if job.painted:
-        sets.append(some(tiles_of(job.painted, seed=job.seed, tick=watch("painted tiles")), len(ebhi), job.seed))
-    model = train_encoder(sets, recipe, tick=watch("epochs"))
+        painted = cohort_tiles(
+            job.painted, mpp=job.mpp / recipe.block, tile_px=fine, seed=job.seed, tick=watch("painted tiles")
+        )
+        sets.append(some(painted, len(ebhi), job.seed))
+    teacher = None if teacher_card is None else Teacher(unfused(teacher_card), ebhi.tiles)
+    model = train_encoder(sets, recipe, teacher=teacher, tick=watch("epochs"))
     # Rounded to what is stored before measuring, so that the figures are those of the file.
     for tensor in model.encoder.state_dict().values():
         if tensor.is_floating_point():
@@ -90,6 +103,7 @@ def make_encoder(job: EncoderJob, out: Path, *, command: str, watch: Watching) -
         "architecture": "mini-encoder",
         "options": {
             "widths": list(recipe.widths), "depths": list(recipe.depths), "n_features": recipe.n_features,
+            "stem_stride": recipe.stem_stride,
         },
         "title": "WSI mini encoder" if job.mpp == 1 else f"WSI mini encoder at {job.mpp:g} um/px",
         "task": "512 non-negative features of a 112 um tile, learned on six kinds of bowel tissue and tumour or not",
@@ -104,12 +118,36 @@ def make_encoder(job: EncoderJob, out: Path, *, command: str, watch: Watching) -
         "data": (
             f"{len(ebhi)} {EBHI}, read as 0.5 um/px although their pixel size is not published; "
             f"{len(sets[-1]) if job.painted else 0} tiles of {PAINTED}; {len(blank)} made tiles of glass, dust and ink"
+            + ("" if teacher_card is None else f"; features of {teacher_card.name} on the same tiles in finer pixels")
         ),
         "split": "EBHI-Seg by case: training split to learn, validation split to measure; painted: other seeds",
         "metrics": rounded(metrics),
         "limits": LIMITS,
     }  # fmt: skip
     return store(model.encoder, values, out, command=command, seed=job.seed)
+
+
+def teaching(job: EncoderJob) -> ModelCard:
+    """Return the teacher's card; raises BadRequest unless it is our small encoder on finer tiles of the same field."""
+    card = find_card(job.teacher or "")
+    finer = card.tile_px % job.tile_px == 0 and card.tile_px > job.tile_px and 224 % card.tile_px == 0
+    if card.architecture != "mini-encoder" or not finer or abs(card.field_um - FIELD_UM) > 1e-6:
+        message = (
+            f"teacher {card.name}: expected our small encoder on {FIELD_UM} um in more than {job.tile_px} px, got "
+            f"{card.architecture} on {card.field_um:g} um in {card.tile_px} px; name one such as wsi-mini for 56 px."
+        )
+        raise BadRequest(message)
+    return card
+
+
+def taught(recipe: EncoderRecipe, card: ModelCard, *, tile_px: int) -> EncoderRecipe:
+    """Return the recipe for meeting a teacher: its layers, its weights to start from, a third of the rate."""
+    widths, depths = (tuple(card.options.get(key, getattr(recipe, key))) for key in ("widths", "depths"))
+    stride, block = card.options.get("stem_stride", 2), card.tile_px // tile_px
+    return replace(
+        recipe, widths=widths, depths=depths, n_features=card.n_features, block=block,
+        stem_stride=max(1, stride // block), learning_rate=recipe.learning_rate / 3,
+    )  # fmt: skip
 
 
 def some(tiles: TileSet, n: int, seed: int) -> TileSet:

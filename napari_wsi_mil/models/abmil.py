@@ -14,7 +14,8 @@ class AttentionMIL(Head):
 
     Ilse, Tomczak, Welling, "Attention-based Deep Multiple Instance Learning", ICML 2018, equations 8 and 9. The
     optional first layer (Linear to `width`, ReLU, dropout) is the form that CLAM made common; `width=None` pools the
-    features themselves, as the paper does. `centre="bag"` takes the bag's mean off first and is our addition.
+    features themselves, as the paper does. Ours: `centre="bag"` takes the bag's mean off first; `sharpness` scales
+    the attention's scores, fixed or (`learn_sharpness`) as a start, see `AttentionPool`.
     """
 
     def __init__(
@@ -27,6 +28,8 @@ class AttentionMIL(Head):
         gated: bool = True,
         dropout: float = 0.25,
         centre: Centre = "none",
+        sharpness: float = 1.0,
+        learn_sharpness: bool = False,
     ) -> None:
         super().__init__(n_features=n_features, n_classes=n_classes)
         self.centre = centre
@@ -35,7 +38,10 @@ class AttentionMIL(Head):
             if width is None
             else nn.Sequential(nn.Linear(n_features, width), nn.ReLU(), nn.Dropout(dropout))
         )
-        self.pool = AttentionPool(width or n_features, attention, gated=gated, dropout=dropout)
+        self.pool = AttentionPool(
+            width or n_features, attention, gated=gated, dropout=dropout, sharpness=sharpness,
+            learn_sharpness=learn_sharpness,
+        )  # fmt: skip
         self.classify = nn.Linear(width or n_features, n_classes)
 
     def forward(self, features: torch.Tensor, yx: torch.Tensor | None = None) -> HeadOutput:

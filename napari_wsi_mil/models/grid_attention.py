@@ -72,7 +72,8 @@ class GridAttention(Head):
     Ours, off by default: `pools` (also "avg": the mean of each 2 x 2 cells in all of them, 0 in an odd last row or
     column), `pool="same"` (windows of 3 x 3 with stride 1, the other reading of the text), `width` (Linear, ReLU
     before the grid), `scale` of a tile's features ("layer": LayerNorm, "rms": over their root mean square),
-    taking off the bag's mean (`centre`), and the first `whiten` principal axes of the training tiles, see `Whiten`.
+    taking off the bag's mean (`centre`), the first `whiten` principal axes of the training tiles, see `Whiten`, and
+    `sharpness`, a factor of the maps before softmax.
     """
 
     needs_coordinates: ClassVar[bool] = True
@@ -91,6 +92,7 @@ class GridAttention(Head):
         scale: Scale = "none",
         centre: Centre = "none",
         whiten: int | None = None,
+        sharpness: float = 1.0,
     ) -> None:
         super().__init__(n_features=n_features, n_classes=n_classes)
         if not pools or set(pools) - set(TITLES) or len(set(pools)) < len(pools):
@@ -103,6 +105,7 @@ class GridAttention(Head):
             )
             raise ValueError(message)
         self.pools, self.pool, self.scale, self.centre = tuple(pools), pool, scale, centre
+        self.sharpness = sharpness
         self.whiten = None if whiten is None else Whiten(n_features, whiten)
         given = whiten or n_features
         k = width or given
@@ -204,7 +207,7 @@ class GridAttention(Head):
         for kind in self.pools:
             pooled = _pooled(conv, kind, self.pool).flatten(1)
             maps.append(pooled)
-            weights.append(torch.softmax(pooled, 1)[:, placed.cell])
+            weights.append(torch.softmax(pooled * self.sharpness, 1)[:, placed.cell])
         vector = torch.stack([weight @ placed.held for weight in weights])
         logits = self.drop(self.classify(torch.relu(vector).flatten()))
         return Seen(logits, tuple(maps), tuple(weights), vector)

@@ -111,14 +111,31 @@ class AttentionPool(nn.Module):
     """Attention pooling of Ilse, Tomczak and Welling 2018: a_n = w (tanh(V h_n) * sigmoid(U h_n)), softmax over n.
 
     Without `gated` the sigmoid factor is left out. `maps` above 1 gives as many attentions over one hidden layer.
+    `sharpness` multiplies a before the softmax, or with `learn_sharpness` is where a learned factor starts; ours: the
+    factors are bounded, so in a large bag the weight of one tile among many alike is bounded as well.
     """
 
-    def __init__(self, width: int, hidden: int, *, maps: int = 1, gated: bool = True, dropout: float = 0.25) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        *,
+        maps: int = 1,
+        gated: bool = True,
+        dropout: float = 0.25,
+        sharpness: float = 1.0,
+        learn_sharpness: bool = False,
+    ) -> None:
         super().__init__()
+        if sharpness <= 0:
+            message = f"expected a sharpness above 0, got {sharpness}"
+            raise ValueError(message)
         self.value = nn.Linear(width, hidden)
         self.gate = nn.Linear(width, hidden) if gated else None
         self.score = nn.Linear(hidden, maps)
         self.drop = nn.Dropout(dropout)
+        self.log_sharpness = nn.Parameter(torch.tensor(sharpness).log()) if learn_sharpness else None
+        self.sharpness = 1.0 if learn_sharpness else sharpness
 
     def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Map (N, width) to the pooled (maps, width), and raw and softmaxed attention, both (maps, N)."""
@@ -134,8 +151,8 @@ class AttentionPool(nn.Module):
         hidden = self.drop(torch.tanh(self.value(tokens)))
         if self.gate is not None:
             hidden = hidden * self.drop(torch.sigmoid(self.gate(tokens)))
-        out: torch.Tensor = self.score(hidden)
-        return out
+        out: torch.Tensor = self.score(hidden) * self.sharpness
+        return out if self.log_sharpness is None else out * self.log_sharpness.exp()
 
 
 def centred(features: torch.Tensor, centre: Centre) -> torch.Tensor:

@@ -85,11 +85,26 @@ def recompress(tiles: torch.Tensor, generator: torch.Generator, *, share: float 
     return out
 
 
-def augment(tiles: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Apply everything above, the free warp and the stain change to three tiles in four only."""
+def repose(tiles: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Turn, warp, restain and rebalance: what leaves tissue sharp. Warp and new stain to three tiles in four only."""
     tiles = turn(tiles, generator)
     for change in (warp, restain):
         chosen = torch.rand(len(tiles), generator=generator) < 0.75
         tiles = tiles.clone()
         tiles[chosen] = change(tiles[chosen], generator)
-    return recompress(refocus(rebalance(tiles, generator), generator), generator)
+    return rebalance(tiles, generator)
+
+
+def degrade(tiles: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Refocus and recompress: what a scanner and its files take away."""
+    return recompress(refocus(tiles, generator), generator)
+
+
+def augment(tiles: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Apply everything above."""
+    return degrade(repose(tiles, generator), generator)
+
+
+def reduced(tiles: torch.Tensor, block: int) -> torch.Tensor:
+    """Return tiles whose sides are `block` times smaller, by means of block x block pixels."""
+    return tiles if block == 1 else functional.avg_pool2d(tiles, block)

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from napari_wsi_mil.ticks import Cancelled
-from napari_wsi_mil.training.encoder import Batch, EncoderRecipe, Feed, answers, measure, patched, train_encoder
+from napari_wsi_mil.training.encoder import EncoderRecipe, answers, measure, train_encoder
+from napari_wsi_mil.training.feed import Batch, Feed, patched
 from napari_wsi_mil.training.tile_sets import TileSet
 
 SMALL = EncoderRecipe(

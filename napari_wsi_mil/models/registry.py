@@ -203,3 +203,4 @@ def _import_own() -> None:
         sac_mil,
         transmil,
     )
+    from napari_wsi_mil.models.magnet import magnet  # noqa: F401

@@ -5,22 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QPushButton
 
 from napari_wsi_mil.errors import WsiMilError
-from napari_wsi_mil.gui.device_pick import DevicePick
 from napari_wsi_mil.gui.encoder_box import EncoderBox
-from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.model_choice import ModelChoice
-from napari_wsi_mil.gui.parts import column, heading, look_of, row, wrapped
+from napari_wsi_mil.gui.parts import heading, row, wrapped
 from napari_wsi_mil.gui.region_choice import RegionChoice
 from napari_wsi_mil.gui.regions import polygons, tissue_of
 from napari_wsi_mil.gui.result_box import ResultBox
 from napari_wsi_mil.gui.result_layers import add_result, is_result, kept
 from napari_wsi_mil.gui.results_box import ResultsBox
 from napari_wsi_mil.gui.run_box import RunBox
-from napari_wsi_mil.gui.slide_choice import NoSlide, SlideBoundPanel, SlideChoice
-from napari_wsi_mil.gui.slides import images_of, open_slides
+from napari_wsi_mil.gui.run_panel import WHOLE_SLIDE, RunPanel
 from napari_wsi_mil.gui.what_if_box import ask_what_if
 from napari_wsi_mil.layers import tissue_layer
 
@@ -28,20 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Layer
     from shapely import Polygon
 
     from napari_wsi_mil.gui.job import Say
     from napari_wsi_mil.models.card import ModelCard
-    from napari_wsi_mil.results import Attention
     from napari_wsi_mil.runs.attend import Found
     from napari_wsi_mil.runs.what_if import WhatIf
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
     from napari_wsi_mil.tiles import TissueMask
-
-WHOLE_SLIDE = "Whole slide"
-NOTICE = "Research use only. Not a diagnosis."
 
 
 def run_attend(
@@ -72,7 +65,7 @@ def find_tissue(slide: Slide, tick: Tick, say: Say) -> TissueMask:
     return stored_tissue(slide, tick=tick).require(slide.name)
 
 
-class AttentionPanel(SlideBoundPanel):
+class AttentionPanel(RunPanel):
     """`attend` and `ask` stand in for the model in tests; they take what `run_attend` and `ask_what_if` take."""
 
     def __init__(
@@ -82,81 +75,54 @@ class AttentionPanel(SlideBoundPanel):
         attend: Callable[..., None] = run_attend,
         ask: Callable[..., WhatIf] = ask_what_if,
     ) -> None:
-        super().__init__(napari_viewer)
+        super().__init__(napari_viewer, unit="tiles", keeps=True)
         self._attend = attend
-        self._ran_on: Slide | None = None
-        self._first, self._adding = True, False
-        self.choice, self.empty = SlideChoice(napari_viewer), NoSlide(napari_viewer)
-        self.models, self.encoder, self.device = ModelChoice(), EncoderBox(), DevicePick()
+        self._first = True
+        self.models, self.encoder = ModelChoice(), EncoderBox()
         self.region = RegionChoice(napari_viewer, name="Where to look", first=WHOLE_SLIDE)
         self.tissue = QPushButton("Find tissue")
-        self.run = RunBox(napari_viewer, verb="Run", unit="tiles")
         self.outline = RunBox(napari_viewer, verb="Find tissue", unit="steps")
         self.results = ResultsBox(napari_viewer)
         self.result = ResultBox(napari_viewer, ask=ask)
         self._build()
         self._connect()
-        host(napari_viewer)
         self.models.load()
-        self._show(None)
-        self.choice.refresh()
+        self._begin()
 
     def _build(self) -> None:
-        self._filled, layout = column()
         where, line = row()
         line.addWidget(self.region, 1)
         line.addWidget(self.tissue)
         self.tissue_note = wrapped(muted=True)
-        notice = QLabel(NOTICE)
-        notice.setProperty("warned", True)
         self.run.second.setVisible(True)
-        for part in (
-            self.choice, heading("Model"), self.models, self.encoder, heading("Where to look"), where, self.tissue_note,
-            self.outline.notice, self.run, self.device, notice, self.results, self.result,
-        ):  # fmt: skip
-            layout.addWidget(part)
-        self.body.addWidget(self.empty)
-        self.body.addWidget(self._filled)
-        self.body.addStretch(1)
+        self._fill(
+            heading("Model"), self.models, self.encoder, heading("Where to look"), where, self.tissue_note,
+            self.outline.notice, self.run, self.device, self._notice(), self.results, self.result,
+        )  # fmt: skip
 
     def _connect(self) -> None:
-        self.choice.chosen.connect(self._show)
         self.models.problem.connect(self._problem)
         self.models.changed.connect(self._model_changed)
         self.encoder.changed.connect(self._allow)
-        self.run.pressed.connect(self._run)
         self.run.second.clicked.connect(self._run_all)
         self.run.found.connect(self._found)
-        self.run.ended.connect(self._ended)
         self.tissue.clicked.connect(self._find_tissue)
         self.outline.succeeded.connect(self._add_tissue)
         self.outline.ended.connect(self._layers_changed)
         self.region.changed.connect(self._write_notes)
-        self.results.chosen.connect(self._chosen)
         self.result.what_if.wanted.connect(self._add_rest)
         self.result.what_if.answered.connect(partial(self.soon, partial(self.show_all, self.result.what_if)))
-        layers = self.viewer.layers
-        layers.events.inserted.connect(self._layers_changed)
-        layers.events.removed.connect(self._layers_changed)
-        layers.selection.events.active.connect(self._active_changed)
 
     # -- what is there ------------------------------------------------------------------------
     def _show(self, slide: Slide | None) -> None:
         self.outline.cancel()
-        self.empty.setVisible(slide is None)
-        self._filled.setVisible(slide is not None)
-        self.run.notice.clear()
-        self._layers_changed()
+        super()._show(slide)
 
     def _layers_changed(self, event: Any = None) -> None:
-        if self._ran_on is not None and self._ran_on not in open_slides(self.viewer):
-            self.run.cancel()
-        slide = self.slide
-        self.region.show_slide(slide)
-        self.result.what_if.region.show_slide(slide)
-        self.result.show_slide(slide)
-        self.results.show_slide(slide, self.result.layer)
-        if slide is not None:
+        self.region.show_slide(self.slide)
+        self.result.what_if.region.show_slide(self.slide)
+        super()._layers_changed()
+        if self.slide is not None:
             self._write_notes()
 
     def _write_notes(self) -> None:
@@ -199,15 +165,8 @@ class AttentionPanel(SlideBoundPanel):
         others = [c for c in self.models.cards if (c.encoder, c.encoder_sha256, c.mpp, c.tile_px) == same]
         return [card, *(c for c in others if c is not card)]
 
-    def _active_changed(self, event: Any) -> None:
-        # napari selects every layer that is added
-        if event.value is not None and is_result(event.value) and not self._adding:
-            self.result.show_layer(event.value)
-            self.results.show_slide(self.slide, self.result.layer)
-
-    def _chosen(self, layer: Any) -> None:
-        self.result.show_layer(layer)
-        self.results.show_slide(self.slide, self.result.layer)
+    def is_ours(self, layer: Layer) -> bool:
+        return is_result(layer)
 
     # -- tissue -------------------------------------------------------------------------------
     def _find_tissue(self) -> None:
@@ -227,12 +186,12 @@ class AttentionPanel(SlideBoundPanel):
         if card is None:
             self._problem("There is no model to run; install the package with its weights.")
         else:
-            self._start([card])
+            self._attend_with([card])
 
     def _run_all(self) -> None:
-        self._start(self._alike())
+        self._attend_with(self._alike())
 
-    def _start(self, cards: list[ModelCard]) -> None:
+    def _attend_with(self, cards: list[ModelCard]) -> None:
         slide, image = self.slide, self._image()
         if slide is None or image is None or self.run.running:
             return
@@ -249,51 +208,25 @@ class AttentionPanel(SlideBoundPanel):
         def work(tick: Tick, say: Say, give: Callable[[Found], None]) -> None:
             attend(slide, cards, outlines=outlines, region=inside, device=device, found=give, tick=tick, say=say)
 
-        self._ran_on, self._first, self._device = slide, True, device
-        self.run.start(work, about=slide.name if len(open_slides(self.viewer)) > 1 else "", gives=True)
+        self._first, self._device = True, device
+        self._start(slide, work, gives=True)
 
     def _found(self, found: Found) -> None:
-        slide = self._ran_on
-        if slide is None or slide.closed or not images_of(self.viewer, slide):
+        slide = self._asked_slide()
+        if slide is None:
             return
-        layer = self._put(
-            slide, found.result, show=self._first, head=found.head, features=kept(found.bag), device=self._device
-        )
+        more = {"head": found.head, "features": kept(found.bag), "device": self._device}
+        layer = self._put(add_result, slide, found.result, show=self._first, **more)
         if self._first and slide is self.slide:
             self.result.show_layer(layer)
             self.soon(partial(self.reveal, self.results))
         self._first = False
         self.results.show_slide(self.slide, self.result.layer)
 
-    def _put(self, slide: Slide, result: Attention, **more: Any) -> Image:
-        self._adding = True
-        try:
-            return add_result(self.viewer, slide, result, **more)
-        finally:
-            self._adding = False
-
-    def _ended(self) -> None:
-        self._ran_on = None
-
     def _add_rest(self, answer: WhatIf) -> None:
         source = self.result.layer
         if source is None or self.slide is None:
             return
-        layer = self._put(self.slide, answer.result, rest=True, head=source.metadata.get("wsi_head"))
+        layer = self._put(add_result, self.slide, answer.result, rest=True, head=source.metadata.get("wsi_head"))
         self.result.show_layer(layer)
         self.results.show_slide(self.slide, layer)
-
-    def _problem(self, sentence: str) -> None:
-        self.run.notice.say(sentence, kind="error", look=look_of(self.viewer))
-
-    def apply_theme(self) -> None:
-        """Take the theme's colours."""
-        super().apply_theme()
-        look = look_of(self.viewer)
-        self.setStyleSheet(
-            self.styleSheet()
-            + f'QLabel[warned="true"] {{ color: {look.warning}; }}'
-            + f"QPushButton#wsi_run {{ font-weight: 600; border: 1px solid {look.accent}; }}"
-        )
-        if hasattr(self, "result"):
-            self.result.draw()

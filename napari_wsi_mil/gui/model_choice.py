@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
@@ -12,23 +13,54 @@ from napari_wsi_mil.errors import WsiMilError
 from napari_wsi_mil.gui.parts import row, wrapped
 from napari_wsi_mil.models import registry
 from napari_wsi_mil.models.card import load_card
+from napari_wsi_mil.models.magnet.plan import ZoomPlan
 
 if TYPE_CHECKING:
     from napari_wsi_mil.models.card import ModelCard
 
-FAVOURITE = "sac-mil-tumour"
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which kind of models a panel offers."""
+
+    kind: str
+    favourite: str
+    """Name of the one chosen at first."""
+    called: str
+    """What such a model is called in a sentence."""
+    tip: str
+    none: str
+    """What to do where there is none."""
+
+
+HEADS = Wanted(
+    "head",
+    "sac-mil-tumour",
+    "a head with classes or a value",
+    "Use a head of your own: the .json card that `train attention` wrote beside its weights.",
+    "No model comes with this copy of the package.",
+)
+ZOOMS = Wanted(
+    "zoom",
+    "magnet-tumour",
+    "a zoom model",
+    "Use a zoom model of your own: the .json card that `train zoom` wrote beside its weights.",
+    "No zoom model comes with this copy of the package. Train one from slide labels with\n"
+    "napari-wsi-mil train zoom --slides slides.csv\nand choose its .json card with Other…",
+)
 
 
 def summary(card: ModelCard) -> str:
-    """Return what to know before running a head: classes, tiles, and what it learned from.
+    """Return what to know before running a model: classes, what it looks at, and what it learned from.
 
-    The last stands beside Run, since a head answers slides of other organs with the same confidence.
+    The last stands beside Run, since a model answers slides of other organs with the same confidence.
     """
     what = f"Classes: {', '.join(card.classes)}" if card.target == "classes" else f"{card.classes[0]} in {card.unit}"
-    lines = [
-        what,
-        f"{card.field_um:.0f} µm tiles at {card.mpp:g} µm/px · encoder {card.encoder}",
-    ]
+    looks = f"{card.field_um:.0f} µm tiles at {card.mpp:g} µm/px · encoder {card.encoder}"
+    if card.kind == "zoom":
+        plan = ZoomPlan(tuple(card.options.get("patches", ZoomPlan().patches)))
+        looks = f"Looks at {plan.n_views} views, the last {plan.counts[-1]} chosen in {plan.layers} steps"
+    lines = [what, looks]
     learned = re.split(r"[;.](?:\s|$)", card.limits, maxsplit=1)[0]
     return "\n".join([*lines, *([f"{learned}; on anything else it guesses."] if learned else [])])
 
@@ -40,21 +72,22 @@ def card_text(card: ModelCard) -> str:
 
 
 class ModelChoice(QWidget):
-    """A list of the heads there are: of this package, the user's models folder and other packages, or of a file."""
+    """A list of models of one kind: of this package, the user's models folder and other packages, or of a file."""
 
     changed = Signal()
-    """Another head is chosen, or there are more."""
+    """Another model is chosen, or there are more."""
     problem = Signal(str)
     """A sentence on a card file that cannot be used."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Wanted = HEADS) -> None:
         super().__init__()
+        self._wanted = wanted
         self.cards: list[ModelCard] = []
         self.combo, self.other = QComboBox(), QPushButton("Other…")
         self.combo.setAccessibleName("Model")
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(12)
-        self.other.setToolTip("Use a head of your own: the .json card that `train attention` wrote beside its weights.")
+        self.other.setToolTip(wanted.tip)
         self.summary, self.unread = wrapped(muted=True), wrapped()
         self.unread.setProperty("warned", True)
         choice, line = row()
@@ -69,31 +102,29 @@ class ModelChoice(QWidget):
         self.other.clicked.connect(self._ask)
 
     def load(self) -> None:
-        """Read the cards of the heads there are; those that cannot be read are told of."""
-        found = registry.all_cards("head")
+        """Read the cards there are; those that cannot be read are told of."""
+        found = registry.all_cards(self._wanted.kind)
         self.cards = []
         with QSignalBlocker(self.combo):
             self.combo.clear()
             for card in found.cards:
                 self._add(card)
-            self.combo.setCurrentIndex(max(self.combo.findData(FAVOURITE), 0))
+            self.combo.setCurrentIndex(max(self.combo.findData(self._wanted.favourite), 0))
         self._describe()
         if not self.cards:
-            self.summary.setText("No model comes with this copy of the package.")
+            self.summary.setText(self._wanted.none)
         self.unread.setText("\n".join(found.problems))
         self.unread.setVisible(bool(found.problems))
 
     def load_file(self, path: str) -> None:
-        """Add the head whose card this file is, and choose it."""
+        """Add the model whose card this file is, and choose it."""
         try:
             card = load_card(path)
         except WsiMilError as error:
             self.problem.emit(str(error))
             return
-        if card.kind != "head":
-            self.problem.emit(
-                f"{card.name!r} is {card.a_kind}; expected a head with classes or a value, choose its card."
-            )
+        if card.kind != self._wanted.kind:
+            self.problem.emit(f"{card.name!r} is {card.a_kind}; expected {self._wanted.called}, choose its card.")
             return
         if card not in self.cards:
             self._add(card)

@@ -72,10 +72,15 @@ def kept(bag: FeatureBag) -> FeatureBag | None:
     return bag if bag.features.nbytes <= KEPT_BYTES else None
 
 
+def made_on(result: Attention | Trajectory, slide: Slide) -> bool:
+    """Whether a result belongs to this slide."""
+    known = result if isinstance(result, Trajectory) else result.grid
+    return (known.slide_fingerprint, known.slide_shape_yx) == (slide.fingerprint, slide.shape0_yx)
+
+
 def check_same_slide(result: Attention | Trajectory, slide: Slide) -> None:
     """Raise BadRequest unless a saved result belongs to this slide."""
-    made_on = result if isinstance(result, Trajectory) else result.grid
-    if made_on.slide_fingerprint != slide.fingerprint or made_on.slide_shape_yx != slide.shape0_yx:
+    if not made_on(result, slide):
         message = f"The result was made on {result.slide_path}, not on {slide.name}; open that slide first."
         raise BadRequest(message)
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
+KEPT_TILES = " Tiles encoded so far are kept for the next one."
+KEPT = " What was computed so far is kept; Run goes on from there."
+
 
 class RunBox(QWidget):
     """One job at a time. `pressed` asks the panel for work; `succeeded` brings the result; errors are shown here.
@@ -29,8 +32,10 @@ class RunBox(QWidget):
     succeeded = Signal(object)
     ended = Signal()
 
-    def __init__(self, viewer: ViewerModel, *, verb: str, unit: str) -> None:
+    def __init__(self, viewer: ViewerModel, *, verb: str, unit: str, keeps: bool = True) -> None:
+        """`keeps` says that a run goes on where a cancelled one stopped."""
         super().__init__()
+        self._keeps = keeps
         self._viewer, self._verb, self._unit = viewer, verb, unit
         self._job: Job | None = None
         self._allowed = True
@@ -81,7 +86,7 @@ class RunBox(QWidget):
         self._stage = "Starting"
         self._pace.restart()
         self.button.setText("Cancel")
-        self.button.setToolTip("Stop the run. Tiles encoded so far are kept for the next one.")
+        self.button.setToolTip(f"Stop the run.{KEPT_TILES if self._keeps else ''}")
         self.bar.setRange(0, 0)
         self.status.setText(f"{self._about}Starting …")
         self.bar.show()
@@ -135,11 +140,7 @@ class RunBox(QWidget):
         self.notice.say(sentence, kind="error", look=look_of(self._viewer), details=details)
 
     def _was_cancelled(self) -> None:
-        self.notice.say(
-            "Cancelled. What was computed so far is kept; Run goes on from there.",
-            kind="info",
-            look=look_of(self._viewer),
-        )
+        self.notice.say(f"Cancelled.{KEPT if self._keeps else ''}", kind="info", look=look_of(self._viewer))
 
     def _ended(self) -> None:
         self._job = None

@@ -15,7 +15,7 @@ from napari_wsi_mil.layers.attention import (
     tiles_layer,
 )
 from napari_wsi_mil.layers.outlines import shapes_polygons, tissue_layer
-from napari_wsi_mil.layers.placing import LayerData
+from napari_wsi_mil.layers.placing import LayerData, place_of
 from napari_wsi_mil.layers.slides import CHANNEL_COLOURS, contrast_limits, slide_layers
 from napari_wsi_mil.layers.trajectory import (
     edge_widths,
@@ -37,6 +37,7 @@ __all__ = [
     "heat_place",
     "node_labels",
     "node_table",
+    "place_of",
     "shapes_polygons",
     "slide_layers",
     "tiles_layer",

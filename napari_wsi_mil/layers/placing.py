@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 LayerData = tuple[Any, dict[str, Any], str]
 
 
-def placed(mpp_yx: tuple[float, float] | None) -> dict[str, Any]:
+def place_of(mpp_yx: tuple[float, float] | None) -> dict[str, Any]:
     """Return how shapes with level-0 coordinates `yx0` are placed: pixel corners are half a pixel before centres."""
     scale = mpp_yx or (1.0, 1.0)
     unit = "um" if mpp_yx else "pixel"
@@ -19,4 +19,4 @@ def placed(mpp_yx: tuple[float, float] | None) -> dict[str, Any]:
 
 def vector(slide: Slide, name: str, *, role: str) -> dict[str, Any]:
     """Return name, place and metadata of shapes on a slide."""
-    return {"name": name, "metadata": {"wsi_slide": slide, "wsi_role": role}, **placed(slide.mpp_yx)}
+    return {"name": name, "metadata": {"wsi_slide": slide, "wsi_role": role}, **place_of(slide.mpp_yx)}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_wsi_mil.layers.placing import placed
+from napari_wsi_mil.layers.placing import place_of
 from napari_wsi_mil.results.trajectory_style import depth_colour
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def trajectory_layers(result: Trajectory, *, slide: Slide | None = None) -> list
     made = []
     for name, role, shapes in (("Zoom path", "zoom lines", _lines(result)), ("Zoom", "zoom boxes", _boxes(result))):
         data, options = shapes
-        options |= placed(mpp_yx) | {"name": f"{name} · {result.title}", "face_color": "transparent"}
+        options |= place_of(mpp_yx) | {"name": f"{name} · {result.title}", "face_color": "transparent"}
         options |= {"metadata": {**metadata, "wsi_role": role}}
         made.append((data, options, "shapes"))
     return made

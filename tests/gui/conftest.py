@@ -131,34 +131,74 @@ def pyramid_file(tmp_path: Path):
     return lambda name, pixels, mpp: write_pyramid(tmp_path / name, pixels, mpp=mpp)
 
 
-@pytest.fixture(scope="session")
-def desk_module():
-    """Return desk.py; imported by path, as tests are no package."""
-    spec = importlib.util.spec_from_file_location("wsi_gui_desk", Path(__file__).with_name("desk.py"))
+def _module(name: str, path: Path):
+    """Import by path, as tests are no package."""
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+@pytest.fixture(scope="session")
+def desk_module():
+    """Return desk.py."""
+    return _module("wsi_gui_desk", Path(__file__).with_name("desk.py"))
+
+
+@pytest.fixture(scope="session")
+def zoom_module():
+    """Return zoom_desk.py."""
+    return _module("wsi_gui_zoom_desk", Path(__file__).with_name("zoom_desk.py"))
+
+
+@pytest.fixture(scope="session")
+def zoom_results():
+    """Return zoom_results.py of all tests."""
+    return _module("zoom_results", Path(__file__).parent.parent / "zoom_results.py")
+
+
 @pytest.fixture
-def desk(bench, opened, desk_module, monkeypatch):
-    """Return an Attention panel with heads 'a' and 'b' of one encoder, beside the quarters slide."""
-    from napari_wsi_mil.gui.attention_panel import AttentionPanel
+def offered(monkeypatch):
+    """Return a function that makes these cards all there are, on a machine without GPU."""
     from napari_wsi_mil.gui.device_pick import Device
     from napari_wsi_mil.models import registry
 
-    cards = (desk_module.card("a"), desk_module.card("b"))
     devices = [Device("auto", "CPU, 2 threads", "no GPU found"), Device("cpu", "CPU, 2 threads", "chosen by the user")]
-    monkeypatch.setattr(registry, "all_cards", lambda kind=None: registry.Cards(cards, ()))
     monkeypatch.setattr("napari_wsi_mil.gui.device_pick.find_devices", lambda: devices)
-    model = desk_module.Model()
-    panel = AttentionPanel(bench.viewer, attend=model)
-    bench.viewer.window.add_dock_widget(panel, name="Attention", area="right")
-    bench.add(opened)
+    return lambda *cards: monkeypatch.setattr(registry, "all_cards", lambda kind=None: registry.Cards(cards, ()))
+
+
+def _at_desk(desk_module, bench, panel, model):
+    """Dock a panel and yield it at a desk; a run still under way is cancelled in the end."""
+    bench.viewer.window.add_dock_widget(panel, name=type(panel).__name__, area="right")
     bench.qtbot.wait(50)
     yield desk_module.Desk(bench, panel, model)
     panel.run.cancel()
     bench.qtbot.waitUntil(lambda: not panel.run.running, timeout=5000)
+
+
+@pytest.fixture
+def desk(bench, opened, desk_module, offered):
+    """Return an Attention panel with heads 'a' and 'b' of one encoder, beside the quarters slide."""
+    from napari_wsi_mil.gui.attention_panel import AttentionPanel
+
+    offered(desk_module.card("a"), desk_module.card("b"))
+    model = desk_module.Model()
+    panel = AttentionPanel(bench.viewer, attend=model)
+    bench.add(opened)
+    yield from _at_desk(desk_module, bench, panel, model)
+
+
+@pytest.fixture
+def zoom_desk(bench, opened, desk_module, zoom_module, zoom_results, offered):
+    """Return a Zoom panel with models 'a' and 'b' beside the quarters slide; their results are made up."""
+    from napari_wsi_mil.gui.zoom_panel import ZoomPanel
+
+    offered(zoom_module.card("a"), zoom_module.card("b"))
+    model = zoom_module.Model(zoom_results.trajectory)
+    panel = ZoomPanel(bench.viewer, zoom=model)
+    bench.add(opened)
+    yield from _at_desk(desk_module, bench, panel, model)
 
 
 @pytest.fixture
@@ -178,3 +218,12 @@ def shown(bench, slide_panel, opened):
     bench.add(opened)
     bench.qtbot.waitUntil(lambda: slide_panel.overview._picture is not None, timeout=5000)
     return slide_panel
+
+
+@pytest.fixture
+def tour(bench, opened, zoom_results):
+    """Return a made-up zoom of 28 views on the quarters slide with its layers and a ZoomWalk on a clock of its own."""
+    module = _module("wsi_gui_tour", Path(__file__).with_name("tour.py"))
+    tour = module.Tour(bench, opened, zoom_results.trajectory(slide=opened))
+    yield tour
+    tour.walk.show_result(None, None)

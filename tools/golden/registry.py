@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,6 +98,24 @@ class Golden:
             state[mine] = value.reshape(ours[mine].shape)
         module.load_state_dict(state)
         module.eval()
+
+    def stored(self, array: str) -> torch.Tensor:
+        """Return an array that is stored as a whole, such as an input."""
+        key = f"{array}@full"
+        if key not in self.expected:
+            message = f"{self.name}.npz: {key} is missing; expected the input to be stored, take a whole set"
+            raise GoldenError(message)
+        return torch.from_numpy(self.expected[key])
+
+    def images(self, recipe: str) -> torch.Tensor:
+        """Return the images (N, 3, h, w) float32 0..1 that a recipe names: image(h,w,seed+k), several in a stack."""
+        found = re.findall(r"image\((\d+),\s*(\d+),\s*seed(?:\+(\d+))?\)", recipe)
+        if not found or "/255" not in recipe:
+            message = f"{self.name}.json: input {recipe!r} names no image, expected image(h,w,seed+k)/255"
+            raise GoldenError(message)
+        seen = [self.fill.image(int(h), int(w), self.seed + int(k or 0)) for h, w, k in found]
+        scaled = np.stack(seen).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        return torch.from_numpy(np.ascontiguousarray(scaled))
 
     def normal(self, shape: tuple[int, ...], tag: str) -> torch.Tensor:
         """Return a standard normal float32 input."""

@@ -139,7 +139,7 @@ class MagNet(nn.Module):
             if not views:
                 # the root has no parent to be sampled from: mean over areas of its own reading
                 root = functional.interpolate(source.flatten(0, 1), size=(plan.view_px, plan.view_px), mode="area")
-                views.append(root.unflatten(0, (batch, 1)))
+                views.append(root.view(batch, 1, *root.shape[1:]))
             seen, p, theta = self._locate(views[-1], depth)
             px = plan.final_px if depth == plan.layers else plan.view_px
             views.append(_cut(source, theta, px, _sampler(linearised, generator)))
@@ -169,7 +169,8 @@ class MagNet(nn.Module):
         found = [views.new_zeros((batch, parents, 1, height, width))] if frozen else []
         if nets:
             each = views.unsqueeze(2).expand(-1, -1, nets, -1, -1, -1).flatten(1, 2)
-            found.append(self.localisers[depth - 1](each).unflatten(1, (parents, nets)))
+            seen = self.localisers[depth - 1](each)
+            found.append(seen.view(batch, parents, nets, height, width))
         scores = torch.cat(found, 2)
         maps = sparse_map(scores, plan.sparse)
         theta = locate(maps, rules=plan.rules, min_scale=plan.min_scale).theta
@@ -182,7 +183,7 @@ class MagNet(nn.Module):
     def features(self, finals: torch.Tensor) -> torch.Tensor:
         """Encode final views (B, F, 3, px, px), 0..1, into rows (B, F, D); normalised here with the CNN's mean, std."""
         rows: torch.Tensor = self.cnn(self._normalised(finals).flatten(0, 1))
-        return rows.unflatten(0, finals.shape[:2])
+        return rows.view(*finals.shape[:2], -1)
 
     def classify(self, sequence: torch.Tensor) -> torch.Tensor:
         """Map feature rows (B, F, D) in path order to logits (B, C): GRU, its last state, 512, 256, classes."""
@@ -195,7 +196,7 @@ class MagNet(nn.Module):
         found = {}
         for key, net in self.auxiliary.items():
             views = self._normalised(walk.views[int(key)])
-            found[int(key)] = net(views.flatten(0, 1)).unflatten(0, views.shape[:2]).mean(1)
+            found[int(key)] = net(views.flatten(0, 1)).view(*views.shape[:2], -1).mean(1)
         return found
 
     def _normalised(self, views: torch.Tensor) -> torch.Tensor:
@@ -223,7 +224,7 @@ class MagNet(nn.Module):
                 [[i for i in range(finals) if i // under != node] for node in range(count)], device=sequence.device
             )
             rest = sequence[:, kept].flatten(0, 1)
-            odds = log_odds(self.classify(rest)).unflatten(0, (len(sequence), count))
+            odds = log_odds(self.classify(rest)).view(len(sequence), count, -1)
             found.append(whole[:, None] - odds)
         return torch.cat(found, 1)
 
@@ -270,7 +271,8 @@ def _cut(source: torch.Tensor, theta: torch.Tensor, px: int, sample: Callable[..
     """Sample views (B, K * P, 3, px, px) from readings (B, K, 3, h, w)."""
     batch, parents = source.shape[:2]
     times = theta.shape[1] // parents
-    return sample(source.flatten(0, 1), theta.flatten(0, 1), px, repeat=times).unflatten(0, (batch, -1))
+    views: torch.Tensor = sample(source.flatten(0, 1), theta.flatten(0, 1), px, repeat=times)
+    return views.view(batch, parents * times, *views.shape[1:])
 
 
 def _plan(options: Mapping[str, Any]) -> ZoomPlan:

@@ -54,10 +54,10 @@ def linearised(
     """Sample like `bilinear`, with a gradient to `theta` that sees a neighbourhood of every output pixel.
 
     Jiang, Sun, Tagliasacchi, Trulls, Yi, "Linearized Multi-Sampling for Differentiable Image Transformation",
-    ICCV 2019: around each output pixel 7 noisy places are sampled too and a plane is fitted to the 8 values; its slope
-    is the gradient. The noise is drawn from `generator` unless given. With `fixed_bias` the value is exactly the
-    bilinear one; without, the fitted intercept is added to it, as the authors' code does by default, so the value
-    depends on the noise. The gradient to `source` is the bilinear one.
+    ICCV 2019: around each output pixel 7 noisy places are sampled too and a plane is fitted to their differences from
+    it; its slope is the gradient. The noise is drawn from `generator` unless given. With `fixed_bias` the value is
+    exactly the bilinear one; without, the fitted intercept is added to it, as the authors' code does by default, so
+    the value depends on the noise. The gradient to `source` is the bilinear one.
     """
     grid = grid_of(theta, px)
     fixed = grid.detach()
@@ -132,15 +132,13 @@ def _plane(
     kept = (moves.abs() <= 1).all(-1, keepdim=True).to(moves.dtype)
     dx, dy = (moves * kept).unbind(-1)
     one = kept[..., 0]
-    # normal equations; the true grid is the eighth sample: its row is (0, 0, 1) and its rise 0
-    sums = (dx * dx, dx * dy, dx, dy * dy, dy, one)
-    xx, xy, x, yy, y, count = (part.sum(1) for part in sums)
-    count = count + 1
+    # normal equations; the true place is none of the 7, so the intercept is free
+    left = [part.sum(1) for part in (dx * dx, dx * dy, dx, dy * dy, dy, one)]
     right = [(weight.unsqueeze(2) * rise).sum(1) for weight in (dx, dy, one)]
-    return _solved((xx, xy, x, yy, y, count), right)
+    return _solved(left, right)
 
 
-def _solved(left: tuple[torch.Tensor, ...], right: list[torch.Tensor]) -> torch.Tensor:
+def _solved(left: list[torch.Tensor], right: list[torch.Tensor]) -> torch.Tensor:
     """Solve the symmetric 3x3 systems in closed form; where they have no answer the plane is flat."""
     xx, xy, x, yy, y, n = left
     minors = (

@@ -22,6 +22,9 @@ class Stage(StrEnum):
 
     TISSUE = "Finding tissue"
     ENCODING = "Encoding tiles"
+    LOADING = "Loading the model"
+    READING = "Reading views"
+    LOCATING = "Finding where to look"
     CLASSIFYING = "Classifying"
 
 
@@ -46,4 +49,5 @@ class Watch:
         self.say(stage)
         began = time.perf_counter()
         yield
-        self.seconds[stage.value] = round(time.perf_counter() - began, 3)
+        before = self.seconds.get(stage.value, 0.0)
+        self.seconds[stage.value] = round(before + time.perf_counter() - began, 3)

@@ -17,6 +17,7 @@ from napari_wsi_mil.slide.regions import as_rgb
 from napari_wsi_mil.ticks import no_tick
 from napari_wsi_mil.tiles.frame import RootFrame, choose_level, paper_level
 from napari_wsi_mil.tiles.shrink import Axis, gathered
+from napari_wsi_mil.tiles.stain import extremes
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     Parts = list[tuple[int, int, int, npt.NDArray[np.float32]]]
     """(view, first row, first column, what one piece of the file gives to its cells)"""
 
-__all__ = ["Readings", "RootFrame", "Tally", "choose_level", "paper_level", "read_views"]
+__all__ = ["Readings", "RootFrame", "Tally", "black_out", "choose_level", "paper_level", "read_views"]
 
 UNIT_PX = 256
 """Smaller tiles, such as strips of a few rows, are read several at once."""
@@ -142,15 +143,14 @@ def read_views(
             tick(i + 1, len(jobs))
     count.pixels += sum(view.cells for view in views)
     rgb = np.rint(sums).astype(np.uint8)
-    rgb[_grey(rgb, grey)] = 0
+    black_out(rgb, grey=grey)
     return Readings(rgb, tuple(view.level for view in views))
 
 
-def _grey(rgb: npt.NDArray[np.uint8], limit: int) -> npt.NDArray[np.bool_]:
-    red, green, blue = np.moveaxis(rgb, -1, 0)
-    high, low = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
-    grey: npt.NDArray[np.bool_] = high - low < limit
-    return grey
+def black_out(rgb: npt.NDArray[np.uint8], *, grey: int) -> None:
+    """Make pixels of (..., 3) uint8 whose R, G and B differ by less than `grey` black, in place."""
+    low, high = extremes(rgb)
+    rgb[high - low < grey] = 0
 
 
 def _check(slide: Slide, centres: npt.NDArray[np.float64], sides: npt.NDArray[np.float64], px: int) -> None:

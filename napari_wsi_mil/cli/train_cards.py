@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.models.card import ModelCard
     from napari_wsi_mil.ticks import Tick
-    from napari_wsi_mil.training.encoder import EncoderRecipe
+    from napari_wsi_mil.training.encoder import EncoderRecipe, TileClassifier
     from napari_wsi_mil.training.tile_sets import TileSet
 
     Watching = Callable[[str], Tick]
@@ -64,39 +63,53 @@ class EncoderJob:
             raise BadRequest(message)
 
 
+class Learned(NamedTuple):
+    """A trained encoder and what it was made of."""
+
+    model: TileClassifier
+    recipe: EncoderRecipe
+    tiles: tuple[int, int, int]
+    """How many of EBHI-Seg, painted and without tissue."""
+    teacher: ModelCard | None
+
+
 def make_encoder(job: EncoderJob, out: Path, *, command: str, watch: Watching) -> ModelCard:
     """Train, measure on the validation split and on painted test slides, save; return the card as read back."""
-    from napari_wsi_mil.training.encoder import MEAN, STD, EncoderRecipe, measure, train_encoder
+    return store_encoder(job, learn_encoder(job, watch=watch), out, command=command, watch=watch)
+
+
+def learn_encoder(job: EncoderJob, *, watch: Watching) -> Learned:
+    """Read the tiles and train."""
+    from napari_wsi_mil.training.encoder import EncoderRecipe, train_encoder
     from napari_wsi_mil.training.teacher import Teacher, unfused
     from napari_wsi_mil.training.tile_sets import blank_tiles, read_ebhi
 
-    side, recipe = job.tile_px, EncoderRecipe(epochs=job.epochs, seed=job.seed)
-    teacher_card = None if job.teacher is None else teaching(job)
-    if teacher_card is not None:
-        recipe = taught(recipe, teacher_card, tile_px=side)
+    recipe = EncoderRecipe(epochs=job.epochs, seed=job.seed)
+    card = None if job.teacher is None else teaching(job)
+    if card is not None:
+        recipe = taught(recipe, card, tile_px=job.tile_px)
     # What is learned from is as fine as the teacher wants it; what is measured is as coarse as slides are read later.
-    fine, tiles_of = side * recipe.block, partial(cohort_tiles, mpp=job.mpp, tile_px=side)
+    fine = job.tile_px * recipe.block
     ebhi = read_ebhi(job.tiles, "train", side=fine)
-    blank = blank_tiles(150, np.random.default_rng([job.seed, 0]), side=fine)
-    sets = [ebhi, blank]
+    sets = [ebhi, blank_tiles(150, np.random.default_rng([job.seed, 0]), side=fine)]
     if job.painted:
-        painted = cohort_tiles(
-            job.painted, mpp=job.mpp / recipe.block, tile_px=fine, seed=job.seed, tick=watch("painted tiles")
-        )
+        mpp, tick = job.mpp / recipe.block, watch("painted tiles")
+        painted = cohort_tiles(job.painted, mpp=mpp, tile_px=fine, seed=job.seed, tick=tick)
         sets.append(some(painted, len(ebhi), job.seed))
-    teacher = None if teacher_card is None else Teacher(unfused(teacher_card), ebhi.tiles)
+    teacher = None if card is None else Teacher(unfused(card), ebhi.tiles)
     model = train_encoder(sets, recipe, teacher=teacher, tick=watch("epochs"))
     # Rounded to what is stored before measuring, so that the figures are those of the file.
     for tensor in model.encoder.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(tensor.half().float())
-    metrics: dict[str, Any] = {
-        "protocol": TILE_PROTOCOL,
-        "ebhi_val": measure(model, read_ebhi(job.tiles, "val", side=side)),
-        "blank_test": measure(model, blank_tiles(300, np.random.default_rng([job.seed, 1]), side=side)),
-    }
-    if job.painted_test:
-        metrics["painted_test"] = measure(model, tiles_of(job.painted_test, tick=watch("painted test tiles")))
+    return Learned(model, recipe, (len(ebhi), len(sets[2]) if job.painted else 0, len(sets[1])), card)
+
+
+def store_encoder(job: EncoderJob, learned: Learned, out: Path, *, command: str, watch: Watching) -> ModelCard:
+    """Measure on the validation split and on painted test slides, save; return the card as read back."""
+    from napari_wsi_mil.training.encoder import MEAN, STD
+
+    recipe, (ebhi, painted, blank) = learned.recipe, learned.tiles
     values = {
         "name": job.name,
         "kind": "encoder",
@@ -109,22 +122,38 @@ def make_encoder(job: EncoderJob, out: Path, *, command: str, watch: Watching) -
         "task": "512 non-negative features of a 112 um tile, learned on six kinds of bowel tissue and tumour or not",
         "classes": (),
         "n_features": recipe.n_features,
-        "tile_px": side,
+        "tile_px": job.tile_px,
         "mpp": job.mpp,
         "licence": "CC BY 4.0",
         "mean": MEAN,
         "std": STD,
         "attribution": f"Trained on {EBHI} and {PAINTED}.",
         "data": (
-            f"{len(ebhi)} {EBHI}, read as 0.5 um/px although their pixel size is not published; "
-            f"{len(sets[-1]) if job.painted else 0} tiles of {PAINTED}; {len(blank)} made tiles of glass, dust and ink"
-            + ("" if teacher_card is None else f"; features of {teacher_card.name} on the same tiles in finer pixels")
+            f"{ebhi} {EBHI}, read as 0.5 um/px although their pixel size is not published; "
+            f"{painted} tiles of {PAINTED}; {blank} made tiles of glass, dust and ink"
+            + ("" if learned.teacher is None else f"; features of {learned.teacher.name} of the same tiles, finer")
         ),
         "split": "EBHI-Seg by case: training split to learn, validation split to measure; painted: other seeds",
-        "metrics": rounded(metrics),
+        "metrics": rounded(_measures(job, learned.model, watch)),
         "limits": LIMITS,
     }  # fmt: skip
-    return store(model.encoder, values, out, command=command, seed=job.seed)
+    return store(learned.model.encoder, values, out, command=command, seed=job.seed)
+
+
+def _measures(job: EncoderJob, model: TileClassifier, watch: Watching) -> dict[str, Any]:
+    from napari_wsi_mil.training.encoder import measure
+    from napari_wsi_mil.training.tile_sets import blank_tiles, read_ebhi
+
+    side = job.tile_px
+    found: dict[str, Any] = {
+        "protocol": TILE_PROTOCOL,
+        "ebhi_val": measure(model, read_ebhi(job.tiles, "val", side=side)),
+        "blank_test": measure(model, blank_tiles(300, np.random.default_rng([job.seed, 1]), side=side)),
+    }
+    if job.painted_test:
+        tiles = cohort_tiles(job.painted_test, mpp=job.mpp, tile_px=side, tick=watch("painted test tiles"))
+        found["painted_test"] = measure(model, tiles)
+    return found
 
 
 def teaching(job: EncoderJob) -> ModelCard:

@@ -64,3 +64,22 @@ def test_every_tile_reaches_every_logit(head):
 def test_bags_it_cannot_serve(head, features, yx, error, words):
     with pytest.raises(error, match=words):
         head(features, yx)
+
+
+def test_sharpness_multiplies_the_scores():
+    def built(**options):
+        torch.manual_seed(1)
+        return AttentionMIL(n_features=6, width=8, attention=4, **options).eval()
+
+    features = random(20, 6)
+    plain, sharp, learned = (
+        built(**options)(features) for options in ({}, {"sharpness": 5.0}, {"sharpness": 5.0, "learn_sharpness": True})
+    )
+    torch.testing.assert_close(sharp.attention_raw, 5 * plain.attention_raw)
+    torch.testing.assert_close(sharp.attention, torch.softmax(5 * plain.attention_raw, 1))
+    torch.testing.assert_close(learned.attention_raw, sharp.attention_raw)
+    assert built(sharpness=5.0).state_dict().keys() == built().state_dict().keys()
+    extra = built(sharpness=5.0, learn_sharpness=True).state_dict()
+    torch.testing.assert_close(extra["pool.log_sharpness"].exp(), torch.tensor(5.0))
+    with pytest.raises(ValueError, match="expected a sharpness above 0, got 0"):
+        built(sharpness=0.0)

@@ -215,3 +215,16 @@ def test_odd_options_are_refused():
 def test_coordinates_are_required():
     with pytest.raises(BadRequest, match="GridAttention needs tile coordinates"):
         make()(torch.ones(2, K))
+
+
+def test_sharpness_multiplies_the_maps_before_softmax_only():
+    features, yx = bag()
+    plain, sharp = make(), make(sharpness=6.0)
+    conv = plain.convolve(plain.place(features, yx))
+    one, other = (head.judge(head.place(features, yx), conv) for head in (plain, sharp))
+    for calm, pooled, weight in zip(one.maps, other.maps, other.weights, strict=True):
+        torch.testing.assert_close(pooled, calm)
+        torch.testing.assert_close(weight, torch.softmax(6 * calm, 1))
+    placed = sharp.place(features, yx)
+    share = sharp.contribution(placed, other)
+    torch.testing.assert_close(share.sum(1) + sharp.classify.bias, other.logits, rtol=1e-4, atol=1e-5)

@@ -7,14 +7,16 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+import torch
 from typer.testing import CliRunner
 
 from napari_wsi_mil.cli.train import app
-from napari_wsi_mil.cli.train_cards import EncoderJob
+from napari_wsi_mil.cli.train_cards import EncoderJob, make_encoder
 from napari_wsi_mil.cli.train_data import cohort_tiles, read_cohort, tumour_share
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.models.registry import find_card, load_model
 from napari_wsi_mil.slide import open_slide
+from napari_wsi_mil.ticks import no_tick
 from napari_wsi_mil.tiles import cover
 
 SIDE0 = 224
@@ -158,3 +160,22 @@ def test_an_encoder_of_two_um(tmp_path, tiles):
     card = find_card(tmp_path / "two.json")
     assert (card.tile_px, card.mpp, card.field_um) == (56, 2.0, 112.0)
     assert card.title == "WSI mini encoder at 2 um/px"
+
+
+def test_an_encoder_that_resembles_a_finer_one(tmp_path, tiles):
+    words = ["encoder", "--tiles", tiles, "--tile-px", 56, "--mpp", 2, "--teacher", "wsi-mini", "--epochs", 1]
+    result = CliRunner().invoke(app, [str(word) for word in (*words, "--name", "taught", "--out", tmp_path)])
+    assert result.exit_code == 0, result.output
+    card = find_card(tmp_path / "taught.json")
+    assert (card.tile_px, card.mpp, card.options["stem_stride"]) == (56, 2.0, 1)
+    assert card.data.endswith("; features of wsi-mini of the same tiles, finer")
+    assert load_model(card)(torch.zeros(1, 3, 56, 56)).shape == (1, 512)
+
+
+@pytest.mark.parametrize("teacher", ["wsi-mini", "abmil-tumour"])
+def test_a_teacher_sees_the_same_tiles_finer(tmp_path, tiles, teacher):
+    job = EncoderJob(tiles, teacher=teacher)
+    with pytest.raises(
+        BadRequest, match=rf"teacher {teacher}: expected our small encoder on 112 um in more than 112 px"
+    ):
+        make_encoder(job, tmp_path, command="", watch=lambda what: no_tick)

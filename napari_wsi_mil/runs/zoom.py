@@ -62,8 +62,8 @@ def zoom(
     device. `region` ((y, x) level-0 polygons) limits the first view to the square around it. Layer by layer the model
     finds regions on the device, which are then read on the CPU, straight from stored levels. `say` is told each stage,
     `tick` counts the whole run. On the CPU the same input gives the same float32 numbers.
-    Raises NoTissue where the first view shows none or the region lies outside, UnknownModel, ContractMismatch, WeightsError, ModelError,
-    SlideReadError (naming the region), BadRequest, Cancelled.
+    Raises NoTissue where the first view shows none or the region lies outside, UnknownModel, ContractMismatch,
+    WeightsError, ModelError, SlideReadError (naming the region), BadRequest, Cancelled.
     """
     card = zoom_card(model)
     choice = pick_device(device) if isinstance(device, str) else device

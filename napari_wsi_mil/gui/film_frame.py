@@ -11,14 +11,14 @@ from qtpy.QtCore import QEvent, QRect, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QAbstractButton, QToolTip
 
-from napari_wsi_mil.gui.overview import to_pixmap
+from napari_wsi_mil.gui.overview import ARROWS, to_pixmap
 from napari_wsi_mil.gui.zoom_facts import facts, sentence, side_text, signed
 from napari_wsi_mil.results.trajectory_style import depth_colour, magnification_text
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from qtpy.QtGui import QPaintEvent
+    from qtpy.QtGui import QKeyEvent, QPaintEvent
     from qtpy.QtWidgets import QWidget
 
     from napari_wsi_mil.gui.parts import Look
@@ -94,6 +94,13 @@ class FilmFrame(QAbstractButton):
             )
             return True
         return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        # Qt's buttons move the focus among their neighbours; the strip knows the tree
+        if event.key() in ARROWS:
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         painter = QPainter(self)

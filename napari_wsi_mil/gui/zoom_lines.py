@@ -79,15 +79,12 @@ class ZoomLines(QObject):
         self._node = node
         if self._result is not None:
             self._seen = set(range(len(self._result.nodes)) if seen is None else seen)
-        for layer in self.layers(BOXES):
+        for layer in [*self.layers(BOXES), *self.layers(LINES)]:
             self._paint(layer)
-            numbers = node_numbers(layer)
-            if layer.selected_data and node in numbers and node not in self._selected(layer):
+            if layer.selected_data and self._selected(layer) != [node]:
                 self._quiet = True
-                layer.selected_data = {numbers.index(node)}
+                layer.selected_data = {row for row, n in enumerate(node_numbers(layer)) if n == node}
                 self._quiet = False
-        for layer in self.layers(LINES):
-            self._paint(layer)
 
     # -- layers come and go -------------------------------------------------------------------
     def _inserted(self, event: Any) -> None:
@@ -114,12 +111,12 @@ class ZoomLines(QObject):
         found = [numbers[i] for i in sorted(layer.selected_data) if i < len(numbers)]
         return [node for node in found if node is not None]
 
-    def _selection_changed(self, event: Any = None) -> None:
+    def _selection_changed(self, added: tuple[int, ...] = (), removed: tuple[int, ...] = ()) -> None:
         for layer in [*self.layers(BOXES), *self.layers(LINES)]:
-            if event is not None and layer.selected_data is not event.source:
-                continue
             nodes = self._selected(layer)
-            if not self._quiet and len(nodes) == 1 and nodes[0] != self._node:
+            # of several layers the one that changed: what is selected there came with this change
+            new = set(layer.selected_data) <= set(added)
+            if new and not self._quiet and len(nodes) == 1 and nodes[0] != self._node:
                 self.stepped.emit(nodes[0])
 
     # -- drawing ------------------------------------------------------------------------------

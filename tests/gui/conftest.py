@@ -220,10 +220,29 @@ def shown(bench, slide_panel, opened):
     return slide_panel
 
 
+@pytest.fixture(scope="session")
+def tour_module():
+    """Return tour.py."""
+    return _module("wsi_gui_tour", Path(__file__).with_name("tour.py"))
+
+
 @pytest.fixture
-def tour(bench, opened, zoom_results):
+def tour(bench, opened, zoom_results, tour_module):
     """Return a made-up zoom of 28 views on the quarters slide with its layers and a ZoomWalk on a clock of its own."""
-    module = _module("wsi_gui_tour", Path(__file__).with_name("tour.py"))
-    tour = module.Tour(bench, opened, zoom_results.trajectory(slide=opened))
+    tour = tour_module.Tour(bench.viewer, opened, zoom_results.trajectory(slide=opened), bench=bench)
     yield tour
     tour.walk.show_result(None, None)
+
+
+@pytest.fixture
+def stroll(qtbot, opened, zoom_results, tour_module):
+    """Return the same without napari's window, which takes seconds: the viewer's model and the panel."""
+    from napari.components import ViewerModel
+    from napari.settings import get_settings
+
+    get_settings().experimental.async_ = False
+    tour = tour_module.Tour(ViewerModel(), opened, zoom_results.trajectory(slide=opened))
+    qtbot.addWidget(tour.panel)
+    yield tour
+    tour.walk.show_result(None, None)
+    tour.viewer.layers.clear()

@@ -9,7 +9,17 @@ import typer
 
 from napari_wsi_mil import __version__
 from napari_wsi_mil.cli import features as features_commands
-from napari_wsi_mil.cli import models, train
+from napari_wsi_mil.cli import models, train, zoom_command
+from napari_wsi_mil.cli.options import (
+    DeviceOption,
+    JsonOption,
+    SchedulerOption,
+    SettleOption,
+    SlideArgument,
+    SlideArguments,
+    TableOption,
+    WorkersOption,
+)
 from napari_wsi_mil.errors import BadRequest
 
 app = typer.Typer(
@@ -25,22 +35,7 @@ app = typer.Typer(
 app.add_typer(train.app, name="train")
 app.add_typer(models.app, name="models")
 app.add_typer(features_commands.app, name="features")
-
-SettleOption = Annotated[
-    float | None,
-    typer.Option("--mpp", help="Pixel size of level 0 in um/px, where the file has none or a wrong one; kept."),
-]
-SlideArguments = Annotated[list[str] | None, typer.Argument(metavar="SLIDE", help="Slide files or URLs.")]
-TableOption = Annotated[
-    Path | None, typer.Option("--slides", metavar="FILE.csv", help="Table of slides: slide[,path,mpp,...].")
-]
-DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")]
-WorkersOption = Annotated[int, typer.Option(metavar="N", help="Slides at once, in processes of their own.")]
-SchedulerOption = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers take the slides.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Outcome as JSON, of several slides a list.")]
-SlideArgument = Annotated[str, typer.Argument(metavar="SLIDE", help="Slide file, folder (OME-Zarr) or URL.")]
+app.command(name="zoom", epilog=zoom_command.EXAMPLE)(zoom_command.zoom)
 
 
 def _version(wanted: bool) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from PIL import Image
 from napari_wsi_mil.cli.bags import read_bag
 from napari_wsi_mil.cli.cohort import run_rows
 from napari_wsi_mil.cli.files import check_output_folder, filling
+from napari_wsi_mil.cli.progress import progress
 from napari_wsi_mil.cli.settle import opened
 from napari_wsi_mil.cli.within import limited, lines, read_outlines, told, without
 from napari_wsi_mil.errors import BadRequest
@@ -25,7 +24,7 @@ from napari_wsi_mil.models.registry import find_card
 from napari_wsi_mil.runs.cohort import Done
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_wsi_mil.cli.bags import Source
@@ -34,9 +33,8 @@ if TYPE_CHECKING:
     from napari_wsi_mil.results import Attention
     from napari_wsi_mil.runs.attend import Found
     from napari_wsi_mil.runs.slide_table import SlideRow
-    from napari_wsi_mil.runs.watch import Say, Watch
+    from napari_wsi_mil.runs.watch import Watch
     from napari_wsi_mil.slide import Slide
-    from napari_wsi_mil.ticks import Tick
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def _run(slide: Slide, wish: Wish) -> Found:
     from napari_wsi_mil.runs.watch import Watch
 
     region = read_outlines(wish.region, option="--region") if wish.region else None
-    with _progress() as (tick, say):
+    with progress() as (tick, say):
         if wish.features is not None:
             return _run_head(slide, wish, wish.features, Watch(tick, say))
         models = [wish.model or DEFAULT_MODEL]
@@ -239,26 +237,3 @@ def tell(result: Attention, out: Path) -> None:
     for note in result.notes:
         typer.echo(f"Note: {note}")
     typer.echo(NOTICE)
-
-
-@contextmanager
-def _progress() -> Iterator[tuple[Tick, Say]]:
-    """Give a tick and a stage teller that draw one bar on a terminal's stderr and nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
-        task = bar.add_task("Opening", total=None, rate="")
-
-        def say(stage: object) -> None:
-            bar.reset(task, description=str(stage), total=None, rate="")
-
-        def tick(done: int, total: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
-
-        yield tick, say

@@ -15,7 +15,7 @@ from napari_wsi_mil.runs.cohort import FAILED, EmbedJob, embed_row, over_slides,
 from napari_wsi_mil.runs.slide_table import read_slide_table, slide_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari_wsi_mil.results import FeatureBag
     from napari_wsi_mil.runs.cohort import Done, Outcome, Work
@@ -89,14 +89,17 @@ def wanted_rows(slides: Sequence[str], table: Path | None) -> tuple[SlideRow, ..
     return tuple(row if "://" in row.path else replace(row, path=str(Path(row.path).resolve())) for row in rows)
 
 
-def run_rows(rows: Sequence[SlideRow], work: Work, sharing: Sharing, *, summary: Path) -> int:
+def run_rows(
+    rows: Sequence[SlideRow], work: Work, sharing: Sharing, *, summary: Path, unit: str = "tiles",
+    write: Callable[[Sequence[Outcome], Path], object] = write_summary,
+) -> int:  # fmt: skip
     """Do the work, tell a line per slide, write the summary and return the exit code: 1 if some slides failed."""
 
     def tell(outcome: Outcome) -> None:
-        typer.echo(_line(outcome), err=sharing.as_json)
+        typer.echo(_line(outcome, unit), err=sharing.as_json)
 
     outcomes = over_slides(rows, work, workers=sharing.workers, scheduler=sharing.scheduler, tell=tell)
-    write_summary(outcomes, summary)
+    write(outcomes, summary)
     failed = sum(outcome.state == FAILED for outcome in outcomes)
     if sharing.as_json:
         typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))
@@ -105,11 +108,11 @@ def run_rows(rows: Sequence[SlideRow], work: Work, sharing: Sharing, *, summary:
     return SOME_FAILED if failed else 0
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: Outcome, unit: str) -> str:
     if outcome.state == FAILED:
         return f"{outcome.slide}: failed: {outcome.sentence}"
     how = "all there already" if outcome.state == "kept" else f"{outcome.seconds:.1f} s"
-    return f"{outcome.slide}: {outcome.tiles} tiles, {how}{f'; {outcome.sentence}' if outcome.sentence else ''}"
+    return f"{outcome.slide}: {outcome.tiles} {unit}, {how}{f'; {outcome.sentence}' if outcome.sentence else ''}"
 
 
 def embed_slides(rows: Sequence[SlideRow], job: EmbedJob, sharing: Sharing, *, export: tuple[str, Path] | None) -> int:

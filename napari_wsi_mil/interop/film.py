@@ -90,7 +90,7 @@ def write_film(
 ) -> Path:
     """Write an animated GIF or an MP4, by the suffix, whole or not at all.
 
-    One picture is held at a time, of a GIF their 8-bit copies. Raises BadRequest, SlideReadError, StoreError, Cancelled.
+    One picture is held at a time, for a GIF all 8-bit copies. Raises BadRequest, SlideReadError, StoreError, Cancelled.
     """
     path = Path(path)
     check_film(path)

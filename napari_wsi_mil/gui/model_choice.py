@@ -87,6 +87,7 @@ class ModelChoice(QWidget):
         self.combo.setAccessibleName("Model")
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(12)
+        self.combo.setPlaceholderText("None here")
         self.other.setToolTip(wanted.tip)
         self.summary, self.unread = wrapped(muted=True), wrapped()
         self.unread.setProperty("warned", True)
@@ -111,6 +112,7 @@ class ModelChoice(QWidget):
                 self._add(card)
             self.combo.setCurrentIndex(max(self.combo.findData(self._wanted.favourite), 0))
         self._describe()
+        self.combo.setEnabled(bool(self.cards))
         if not self.cards:
             self.summary.setText(self._wanted.none)
         self.unread.setText("\n".join(found.problems))
@@ -138,6 +140,7 @@ class ModelChoice(QWidget):
 
     def _add(self, card: ModelCard) -> None:
         self.cards.append(card)
+        self.combo.setEnabled(True)
         self.combo.addItem(card.title, card.name)
         self.combo.setItemData(len(self.cards) - 1, card_text(card), Qt.ItemDataRole.ToolTipRole)
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     Colour = tuple[int, int, int]
 
-DEPTH_COLOURS: tuple[Colour, ...] = ((0, 0, 0), (160, 48, 0), (0, 158, 115), (127, 255, 0), (0, 0, 255))
+DEPTH_COLOURS: tuple[Colour, ...] = ((90, 90, 90), (160, 48, 0), (0, 158, 115), (127, 255, 0), (0, 0, 255))
 """RGB by depth, the root first: measured to be told apart, with every kind of colour vision, from one another and from
 pink, violet and white tissue."""
 

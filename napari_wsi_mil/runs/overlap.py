@@ -98,7 +98,9 @@ def _row(
 
     def held(share: float, chance: Callable[[Chance], float]) -> Held:
         random, tissue = parts.chances
-        return Held(share, chance(random), None if tissue is None else chance(tissue))
+        shares = [share, chance(random), 0.0 if tissue is None else chance(tissue)]
+        views, by_random, by_tissue = (min(max(float(v), 0.0), 1.0) for v in shares)  # sums end a hair above 1
+        return Held(views, by_random, None if tissue is None else by_tissue)
 
     def mass(points: Floats, weights: Floats) -> Callable[[Chance], float]:
         return lambda chance: float(chance.covered(points, sides) @ weights)

@@ -64,7 +64,7 @@ def test_shares_by_hand():
     assert plain.area.tissue is None
 
 
-def thrown(result, chance_of_centre, draws=1500, seed=5):
+def thrown(result, chance_of_centre, draws=600, seed=5):
     """Return boxes (draws, n, 4) of the final sizes at random centres."""
     rng = np.random.default_rng(seed)
     sides = np.array([result.nodes[i].side_px0 for i in result.finals])
@@ -95,14 +95,14 @@ def test_chance_is_what_throwing_gives():
         boxes = thrown(result, centres)
         unions = shapely.union_all(shapely.box(*np.moveaxis(boxes, -1, 0)), axis=1)
         touching = shapely.intersects(unions, lesion).mean()
-        assert getattr(final.touched, name) == pytest.approx(touching, abs=0.04)
+        assert getattr(final.touched, name) == pytest.approx(touching, abs=0.06)
         ours = shapely.area(shapely.intersection(unions, ground)).mean() / ground.area
-        assert getattr(final.tissue, name) == pytest.approx(ours, abs=0.035)
+        assert getattr(final.tissue, name) == pytest.approx(ours, abs=0.05)
         inside = shapely.area(shapely.intersection(unions, lesion)).mean() / lesion.area
-        assert getattr(final.truth, name) == pytest.approx(inside, abs=0.035)
+        assert getattr(final.truth, name) == pytest.approx(inside, abs=0.05)
         tiles = shapely.box([1024, 1536], [2048, 2560], [1536, 2048], [2560, 3072])
         mass = [shapely.area(shapely.intersection(unions, tile)).mean() / 512**2 for tile in tiles]
-        assert getattr(final.attention, name) == pytest.approx(0.75 * mass[0] + 0.25 * mass[1], abs=0.035)
+        assert getattr(final.attention, name) == pytest.approx(0.75 * mass[0] + 0.25 * mass[1], abs=0.05)
     assert len(middles) == pytest.approx(4000, rel=0.1)
     assert weights.sum() == pytest.approx(1)
 

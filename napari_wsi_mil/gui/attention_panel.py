@@ -99,6 +99,11 @@ class AttentionPanel(RunPanel):
             heading("Model"), self.models, self.encoder, heading("Where to look"), where, self.tissue_note,
             self.outline.notice, self.run, self.device, self._notice(), self.results, self.result,
         )  # fmt: skip
+        below = self.result
+        self.add_jumps({
+            "Run": self.choice, "Answer": self.results, "Heatmap": below.heat_title, "Tiles": below.tiles,
+            "What if": below.what_if,
+        })  # fmt: skip
 
     def _connect(self) -> None:
         self.models.problem.connect(self._problem)

@@ -97,6 +97,6 @@ class Gallery(QWidget):
 def short(score: float) -> str:
     """Return a score in at most seven characters."""
     size = abs(score)
-    return (
-        f"{score:.2f}" if size == 0 or 0.095 <= size < 1e4 else f"{score:.1e}".replace("e-0", "e-").replace("e+0", "e")
-    )
+    plain = size == 0 or 0.095 <= size < 1e4
+    text = f"{score:.2f}" if plain else f"{score:.1e}".replace("e-0", "e-").replace("e+0", "e")
+    return text.replace("-", "\u2212")

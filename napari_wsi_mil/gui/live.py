@@ -62,7 +62,7 @@ class SlideHost(QObject):
             bar.visible = bar.box = True
         if background.ensure_on():
             show_info(
-                "Pixels now load in the background: napari's asynchronous slicing is on. The Slide panel undoes it."
+                "Slides load in the background now. It is napari's asynchronous slicing; the Slide panel undoes it."
             )
         if slide.mpp is None:
             offer(viewer, slide)

@@ -9,8 +9,10 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from napari_wsi_mil.gui.jumps import Jumps
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Literal
 
     from napari.components import ViewerModel
@@ -158,9 +160,10 @@ class Panel(QWidget):
         self._scroll.setWidgetResizable(True)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._scroll.setWidget(body)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self._scroll)
+        self._outer = QVBoxLayout(self)
+        self._outer.setContentsMargins(0, 0, 0, 0)
+        self._outer.setSpacing(0)
+        self._outer.addWidget(self._scroll)
         self._act: Callable[[], None] = _nothing
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -172,6 +175,11 @@ class Panel(QWidget):
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         return QSize(PANEL_WIDTH, 600)
+
+    def add_jumps(self, parts: Mapping[str, QWidget]) -> None:
+        """Offer at the foot to scroll to these parts of the column, while it is too long to be seen whole."""
+        self.jumps = Jumps(self._scroll, parts, reveal=self.reveal)
+        self._outer.addWidget(self.jumps)
 
     def reveal(self, widget: QWidget) -> None:
         """Scroll until `widget`, a part of the column, is at the top, or as far as that goes."""

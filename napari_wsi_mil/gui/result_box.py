@@ -39,16 +39,18 @@ class ResultBox(QWidget):
         self.title, self.about = heading(""), wrapped(muted=True)
         self.title.setWordWrap(True)
         self.notes, self.answer, self.heat = Notice(), Answer(), HeatControls()
+        self.heat_title = heading("Heatmap")
         self.what_if, self.tiles = WhatIfBox(viewer, ask=ask), TilesBox(viewer)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         for part in (
-            self.title, self.notes, self.answer, self.about, heading("Heatmap"), self.heat, self.tiles, self.what_if,
+            self.title, self.notes, self.answer, self.about, self.heat_title, self.heat, self.tiles, self.what_if,
         ):  # fmt: skip
             layout.addWidget(part)
         self.heat.changed.connect(self._choice_changed)
         self.tiles.problem.connect(self._no_tiles)
+        self.tiles.saved.connect(self._saved)
         self.hide()
 
     @property
@@ -96,4 +98,7 @@ class ResultBox(QWidget):
         self.tiles.show_choice(self.heat.map_choice)
 
     def _no_tiles(self, sentence: str) -> None:
-        self.notes.say(sentence, kind="error", look=look_of(self._viewer))
+        self.tiles.notice.say(sentence, kind="error", look=look_of(self._viewer))
+
+    def _saved(self, path: str) -> None:
+        self.tiles.notice.say(f"Saved {path}", kind="info", look=look_of(self._viewer))

@@ -40,7 +40,8 @@ def facts(result: Attention, choice: MapChoice, tile: int) -> str:
     rank = 1 + int((scores > scores[tile]).sum())
     y, x = (result.grid.yx0[tile] + np.asarray(result.grid.side_yx0) / 2).tolist()
     um = np.asarray(result.slide_mpp_yx) * (y, x) / 1000
-    return f"Score {scores[tile]:.4g}\nRank {thin(rank)} of {thin(len(scores))}\ny {um[0]:.2f}, x {um[1]:.2f} mm"
+    score = f"{scores[tile]:.4g}".replace("-", "\u2212")
+    return f"Score {score}\nRank {thin(rank)} of {thin(len(scores))}\ny {um[0]:.2f}, x {um[1]:.2f} mm"
 
 
 class TileBox(QWidget):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_wsi_mil.gui.camera import View, fit, world_to_yx0
 from napari_wsi_mil.gui.clicks import on_click
 from napari_wsi_mil.gui.gallery import COUNT, MORE, Gallery, Thumb, read_thumbs
 from napari_wsi_mil.gui.job import Job
-from napari_wsi_mil.gui.parts import heading, row
+from napari_wsi_mil.gui.parts import Notice, heading, row
 from napari_wsi_mil.gui.slides import images_of, layers_of
 from napari_wsi_mil.gui.tile_box import BESIDE, TileBox, tile_at
 from napari_wsi_mil.layers import tiles_layer
@@ -23,18 +24,29 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Shapes
 
+    from napari_wsi_mil.gui.job import Say
     from napari_wsi_mil.results import Attention
     from napari_wsi_mil.slide import Slide
+    from napari_wsi_mil.ticks import Tick
 
 TILES_IN_VIEW = 4.0
 """A tile flown to takes this part of the canvas: one fourth."""
 PICKED, OTHERS = "#ffd60a", "#56b4e9"
 
 
+def write_sheet(slide: Slide, result: Attention, path: str, choice: MapChoice, tick: Tick, say: Say) -> str:
+    """Write the tiles as one picture in the job's thread and return the path."""
+    say("Saving the tiles")
+    from napari_wsi_mil.interop.sheet import tile_sheet
+
+    return str(tile_sheet(slide, result, path, choice=choice, tick=tick))
+
+
 class TilesBox(QWidget):
-    """`problem` carries a sentence when tiles cannot be read."""
+    """`problem` carries a sentence when tiles cannot be read; `saved` the path of a picture of them."""
 
     problem = Signal(str)
+    saved = Signal(str)
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -42,24 +54,28 @@ class TilesBox(QWidget):
         self._layer: Image | None = None
         self._choice = MapChoice()
         self._job: Job | None = None
-        self.gallery, self.under = Gallery(), TileBox()
-        self.order, self.more = QComboBox(), QPushButton("More")
-        self.order.addItems(["Highest scores", "Lowest scores"])
+        self.gallery, self.under, self.notice = Gallery(), TileBox(), Notice()
+        self.order, self.more, self.save = QComboBox(), QPushButton("More"), QPushButton("Save…")
+        self._saving: Job | None = None
+        self.order.addItems(["Highest", "Lowest"])
         self.order.setAccessibleName("Which tiles to show")
-        self.order.setToolTip("Which tiles to show below, by the map chosen above.")
+        self.order.setToolTip("Tiles with the highest or the lowest scores of the map chosen above.")
         self.more.setCheckable(True)
         self.more.setToolTip(f"Show {MORE} tiles, or {COUNT} again.")
-        line, parts = row()
+        self.save.setToolTip("Save the highest and the lowest tiles of this map as one picture (.png).")
+        line, parts = row(gap=4)
         parts.addWidget(heading("Tiles"), 1)
-        parts.addWidget(self.order)
-        parts.addWidget(self.more)
+        for button in (self.order, self.more, self.save):
+            button.setStyleSheet("padding: 4px 6px;")
+            parts.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        for part in (line, self.gallery, heading("Tile under the click"), self.under):
+        for part in (line, self.notice, self.gallery, heading("Tile under the click"), self.under):
             layout.addWidget(part)
-        self.order.activated.connect(self.fill)
-        self.more.clicked.connect(self.fill)
+        self.order.activated.connect(partial(self.fill, outlined=True))
+        self.more.clicked.connect(partial(self.fill, outlined=True))
+        self.save.clicked.connect(self._ask_save)
         self.gallery.picked.connect(self.fly_to)
         self.under.picked.connect(self.fly_to)
         on_click(viewer, self._clicked)
@@ -77,6 +93,7 @@ class TilesBox(QWidget):
     def show_layer(self, layer: Image | None) -> None:
         """Show no tiles yet of this layer; `show_choice` brings them."""
         self._layer = layer
+        self.notice.clear()
         if self._job is not None:
             self._job.cancel()
         self.gallery.show_thumbs([])
@@ -90,8 +107,8 @@ class TilesBox(QWidget):
             self.under.show_tile(slide, result, choice, self.under.tile)
         self.fill()
 
-    def fill(self, _: object = None) -> None:
-        """Read the pictures anew, in a job."""
+    def fill(self, _: object = None, *, outlined: bool = False) -> None:
+        """Read the pictures anew, in a job; `outlined` has outlines on the slide follow, where there are any."""
         slide, result = self.slide, self.result
         if slide is None or result is None or slide.closed:
             return
@@ -103,14 +120,47 @@ class TilesBox(QWidget):
         if self._job is not None:
             self._job.cancel()
         self._job = Job(partial(read_thumbs, slide, result, rows))
-        self._job.succeeded.connect(partial(self._show_thumbs, result, self._choice))
+        self._job.succeeded.connect(partial(self._show_thumbs, result, self._choice, outlined=outlined))
         self._job.failed.connect(self.problem)
         self._job.start()
 
-    def _show_thumbs(self, result: Attention, choice: MapChoice, thumbs: list[Thumb]) -> None:
-        if result is self.result:
-            self.gallery.show_thumbs(thumbs, result.map_scores(choice))
-            self.gallery.select(self.under.tile)
+    def _show_thumbs(
+        self, result: Attention, choice: MapChoice, thumbs: list[Thumb], *, outlined: bool = False
+    ) -> None:
+        slide = self.slide
+        if result is not self.result or slide is None:
+            return
+        self.gallery.show_thumbs(thumbs, result.map_scores(choice))
+        self.gallery.select(self.under.tile)
+        if outlined and self._are_outlined(slide):
+            self._outline(slide, result, self.under.tile)
+
+    def _are_outlined(self, slide: Slide) -> bool:
+        return any(layer.metadata.get("wsi_role") == "tiles" for layer in layers_of(self._viewer, slide))
+
+    # -- as one picture -----------------------------------------------------------------------
+    def _ask_save(self) -> None:
+        slide = self.slide
+        folder = Path(slide.path).parent if slide is not None and Path(slide.path).exists() else Path.home()
+        path, _ = QFileDialog.getSaveFileName(self, "Save the tiles", str(folder / "tiles.png"), "Picture (*.png)")
+        if path:
+            self.save_sheet(path if path.lower().endswith(".png") else f"{path}.png")
+
+    def save_sheet(self, path: str) -> None:
+        """Write the highest and the lowest tiles of the map chosen, in a job."""
+        slide, result = self.slide, self.result
+        if slide is None or result is None or slide.closed or self._saving is not None:
+            return
+        self.save.setEnabled(False)
+        self._saving = Job(partial(write_sheet, slide, result, path, self._choice))
+        self._saving.succeeded.connect(self.saved.emit)
+        self._saving.failed.connect(self.problem)
+        self._saving.ended.connect(self._save_ended)
+        self._saving.start()
+
+    def _save_ended(self) -> None:
+        self._saving = None
+        self.save.setEnabled(True)
 
     # -- from the slide to the pictures -------------------------------------------------------
     def _clicked(self, place: np.ndarray) -> None:
@@ -124,7 +174,7 @@ class TilesBox(QWidget):
         else:
             self.under.show_tile(slide, result, self._choice, tile)
         self.gallery.select(tile)
-        if any(layer.metadata.get("wsi_role") == "tiles" for layer in layers_of(self._viewer, slide)):
+        if self._are_outlined(slide):
             self._outline(slide, result, tile)
 
     # -- from the pictures to the slide -------------------------------------------------------

@@ -48,6 +48,7 @@ class WhatIfBox(QWidget):
     wanted = Signal(object)
     """A WhatIf."""
     answered = Signal()
+    """There is something new to read here: an answer, or why there is none."""
 
     def __init__(self, viewer: ViewerModel, *, ask: Callable[..., WhatIf] = ask_what_if) -> None:
         super().__init__()
@@ -165,6 +166,7 @@ class WhatIfBox(QWidget):
 
     def _say(self, sentence: str) -> None:
         self.notice.say(sentence, kind="error", look=look_of(self._viewer))
+        self.answered.emit()
 
     def _ended(self) -> None:
         self._job = None

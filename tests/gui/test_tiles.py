@@ -132,5 +132,35 @@ def test_of_overlapping_tiles_the_nearest_centre_is_meant(opened) -> None:
 
 def test_scores_are_short() -> None:
     assert [short(s) for s in (5.0, -0.1, 0.0, 0.0012, -3.4e-7, 12345.0)] == [
-        "5.00", "-0.10", "0.00", "1.2e-3", "-3.4e-7", "1.2e4",
+        "5.00", "\u22120.10", "0.00", "1.2e\u22123", "\u22123.4e\u22127", "1.2e4",
     ]  # fmt: skip
+
+
+def test_outlines_follow_the_order_and_the_tiles_are_saved(desk, tmp_path) -> None:
+    desk.model.act = lambda slide, head, **_: desk.answer(slide, maps=2)
+    desk.run()
+    desk.click(desk.gallery().buttons[0])
+    desk.qtbot.waitUntil(lambda: bool(desk.layers("tiles")), timeout=5000)
+    tiles = desk.panel.result.tiles
+    before = list(desk.layers("tiles")[0].features["tile"])
+    tiles.order.setCurrentIndex(1)
+    tiles.order.activated.emit(1)
+    desk.qtbot.waitUntil(lambda: tiles.gallery.rows != before, timeout=9000)
+    assert list(desk.layers("tiles")[0].features["tile"])[:8] == tiles.gallery.rows
+    with desk.qtbot.waitSignal(tiles.saved, timeout=9000):
+        tiles.save_sheet(str(tmp_path / "tiles.png"))
+    assert tiles.notice.text == f"Saved {tmp_path / 'tiles.png'}"
+    assert (tmp_path / "tiles.png").stat().st_size > 1000
+
+
+def test_the_foot_of_the_panel_leads_to_its_parts(desk) -> None:
+    panel = desk.panel
+    assert not panel.jumps.isVisible()
+    desk.run()
+    desk.qtbot.waitUntil(panel.jumps.isVisible, timeout=5000)
+    assert list(panel.jumps.buttons) == ["Run", "Answer", "Heatmap", "Tiles", "What if"]
+    bar = panel._scroll.verticalScrollBar()
+    desk.click(panel.jumps.buttons["What if"])
+    assert bar.value() == bar.maximum()
+    desk.click(panel.jumps.buttons["Run"])
+    assert bar.value() == 0

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_wsi_mil.models.magnet.entmax import entmax15, sparsemax
+from napari_wsi_mil.models.magnet.pool import Maximum3
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +32,20 @@ class Conv(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, kernel: int, *, nets: int) -> None:
         super().__init__()
+        self.nets, self.pointwise = nets, kernel == 1
         self.conv = nn.Conv2d(nets * n_in, nets * n_out, kernel, padding=kernel // 2, groups=nets, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(nets * n_out)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (n, nets * n_in, h, w) to (n, nets * n_out, h, w), values >= 0."""
-        out: torch.Tensor = self.norm(self.conv(x))
+        out: torch.Tensor = self.norm(self._mixed(x) if self.pointwise else self.conv(x))
         return out.relu_()
+
+    def _mixed(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute a 1x1 convolution in groups as matrix products: up to twice as fast as torch's on a CPU."""
+        weight = self.conv.weight.view(self.nets, -1, self.conv.weight.shape[1])
+        out = torch.matmul(weight, x.reshape(len(x), self.nets, weight.shape[2], -1)).view(len(x), -1, *x.shape[2:])
+        return out if self.conv.bias is None else out + self.conv.bias[:, None, None]
 
     def fuse(self) -> None:
         """Fold the normalisation into the convolution; only valid in eval mode, does nothing twice."""
@@ -64,7 +72,7 @@ class Branch(nn.Module):
         self.nets = nets
         self.one = Conv(n_in, width, 1, nets=nets)
         self.two, self.three = path(1), path(2)
-        self.pooled = nn.Sequential(nn.MaxPool2d(3, 1, 1, ceil_mode=True), Conv(n_in, width, 1, nets=nets))
+        self.pooled = nn.Sequential(Maximum3(), Conv(n_in, width, 1, nets=nets))
         self.four = path(3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -63,7 +63,7 @@ class ReadingCount:
     file_pixels: int
     """Pixels decoded from the file's levels."""
     file_tiles: int
-    """Tiles of the file that hold them, each counted once per reading."""
+    """Tiles of the file decoded for them; one that was kept from an earlier layer is not decoded again."""
     file_bytes: int | None
     """Their compressed length; None where the backend does not tell."""
     level0_tiles: int

@@ -33,7 +33,7 @@ class RunBox(QWidget):
     ended = Signal()
 
     def __init__(self, viewer: ViewerModel, *, verb: str, unit: str, keeps: bool = True) -> None:
-        """`keeps` says that a run goes on where a cancelled one stopped."""
+        """Steps are told in percent where they have no `unit`; `keeps`: a run goes on where a cancelled one stopped."""
         super().__init__()
         self._keeps = keeps
         self._viewer, self._verb, self._unit = viewer, verb, unit
@@ -129,10 +129,11 @@ class RunBox(QWidget):
         self.status.setText(self._status(done, total))
 
     def _status(self, done: int, total: int) -> str:
-        parts = [f"{self._about}{self._stage} {thin(done)}/{thin(total)}"]
+        count = f"{thin(done)}/{thin(total)}" if self._unit else f"{100 * done // total}\u2009%"
+        parts = [f"{self._about}{self._stage} {count}"]
         speed, left = self._pace.per_second, self._pace.left_s
         if speed is not None and left is not None and total > 1:
-            parts += [f"{speed:.0f} {self._unit}/s", f"{clock(left)} left"]
+            parts += [f"{speed:.0f} {self._unit}/s"] * bool(self._unit) + [f"{clock(left)} left"]
         return " · ".join(parts)
 
     def _failed(self, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Whole windows for the command line: slides with both panels, and the demo with a run done."""
+"""Whole windows for the command line: slides with all panels, and the demo with a run done."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from napari_wsi_mil.gui.attention_panel import AttentionPanel
 from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.slide_panel import SlidePanel
 from napari_wsi_mil.gui.waiting import wait_until
+from napari_wsi_mil.gui.zoom_panel import ZoomPanel
 from napari_wsi_mil.sample import sample_path
 
 if TYPE_CHECKING:
@@ -28,32 +29,35 @@ RUN_LIMIT_S, DRAW_LIMIT_S, REST_S = 1800.0, 60.0, 0.5
 
 @dataclass(frozen=True)
 class Window:
-    """A napari window with both panels docked at the right."""
+    """A napari window with all panels docked at the right, one behind the other."""
 
     viewer: napari.Viewer
     slide: SlidePanel
     attention: AttentionPanel
-    _docks: tuple[Any, Any]
+    zoom: ZoomPanel
+    _docks: tuple[Any, ...]
 
-    def bring_forward(self, panel: SlidePanel | AttentionPanel) -> None:
+    def bring_forward(self, panel: SlidePanel | AttentionPanel | ZoomPanel) -> None:
         """Show this panel's tab."""
-        dock = self._docks[panel is self.attention]
+        dock = self._docks[(self.slide, self.attention, self.zoom).index(panel)]
         dock.raise_()
         # tabs made just now are put in order once the window gets to it
         QTimer.singleShot(0, dock.raise_)
 
 
 def open_window(paths: Sequence[str | os.PathLike[str]] = ()) -> Window:
-    """Show slides in a window with both panels, Slide in front; raises SlideError before anything is shown."""
+    """Show slides in a window with all panels, Slide in front; raises SlideError before anything is shown."""
     layers = reader.read_slides(list(paths)) if paths else []
     viewer = napari.Viewer(title="napari · WSI MIL", show_welcome_screen=False)
     screen = QApplication.primaryScreen().availableGeometry()
     viewer.window.resize(min(WIDTH_PX, screen.width()), min(HEIGHT_PX, screen.height()))
     host(viewer)
-    slide, attention = SlidePanel(viewer), AttentionPanel(viewer)
-    front = viewer.window.add_dock_widget(slide, name="Slide", area="right")
-    back = viewer.window.add_dock_widget(attention, name="Attention", area="right", tabify=True)
-    window = Window(viewer, slide, attention, (front, back))
+    slide, attention, zoom = SlidePanel(viewer), AttentionPanel(viewer), ZoomPanel(viewer)
+    docks = tuple(
+        viewer.window.add_dock_widget(panel, name=name, area="right", tabify=i > 0)
+        for i, (name, panel) in enumerate((("Slide", slide), ("Attention", attention), ("Zoom", zoom)))
+    )
+    window = Window(viewer, slide, attention, zoom, docks)
     window.bring_forward(slide)
     for data, settings, _ in layers:
         viewer.add_image(data, **settings)

@@ -45,7 +45,7 @@ class ZoomPanel(RunPanel):
     """`zoom` stands in for the model in tests; it takes what `run_zoom` takes."""
 
     def __init__(self, napari_viewer: ViewerModel, *, zoom: Callable[..., Trajectory] = run_zoom) -> None:
-        super().__init__(napari_viewer, unit="views", keeps=False)
+        super().__init__(napari_viewer, unit="", keeps=False)
         self._zoom = zoom
         self._watched: list[Layer] = []
         self.models = ModelChoice(ZOOMS)
@@ -60,6 +60,8 @@ class ZoomPanel(RunPanel):
             heading("Model"), self.models, heading("Where to look"), self.region,
             self.run, self.device, self._notice(), self.results, self.result,
         )  # fmt: skip
+        below = self.result
+        self.add_jumps({"Run": self.choice, "Answer": self.results, "Walk": below.walk, "Compare": below.meet})
         self.models.problem.connect(self._problem)
         self.models.changed.connect(self._allow)
         self.run.succeeded.connect(self._found)

@@ -9,7 +9,7 @@ import typer
 
 from napari_wsi_mil import __version__
 from napari_wsi_mil.cli import features as features_commands
-from napari_wsi_mil.cli import models, train, zoom_command
+from napari_wsi_mil.cli import models, train, train_zoom, zoom_command
 from napari_wsi_mil.cli.options import (
     DeviceOption,
     JsonOption,
@@ -32,6 +32,8 @@ app = typer.Typer(
     epilog="First steps: `napari-wsi-mil demo`, `napari-wsi-mil info slide.svs`, `napari-wsi-mil view slide.svs`.",
 )
 
+train.app.command(name="zoom", epilog=train_zoom.ZOOM_EXAMPLE)(train_zoom.zoom)
+train.app.command(name="zoom-cnn", epilog=train_zoom.CNN_EXAMPLE)(train_zoom.zoom_cnn)
 app.add_typer(train.app, name="train")
 app.add_typer(models.app, name="models")
 app.add_typer(features_commands.app, name="features")

@@ -56,7 +56,7 @@ class MiniEncoder(nn.Module):
     one stage per further width (each halves the side), a 1x1 convolution to `n_features`, ReLU, mean over the field.
     `widths` has one entry more than `depths`; `depths` counts the blocks of each stage. With `stem_stride` 1 tiles of
     half the side meet the same stages as whole ones with 2, so weights of the one serve the other to begin with.
-    With `pooling` "max" the greatest value of the field takes the place of the mean: something small is not thinned out.
+    With `pooling` "max" the greatest value of the field is taken, not the mean: something small is not thinned out.
     """
 
     def __init__(

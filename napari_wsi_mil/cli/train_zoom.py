@@ -1,0 +1,150 @@
+"""`napari-wsi-mil train zoom` and `train zoom-cnn`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_wsi_mil.cli.train import Log, Seed, Settings, command_line, options_of
+from napari_wsi_mil.errors import BadRequest
+
+ZOOM_EXAMPLE = (
+    "Example: napari-wsi-mil train zoom --slides slides.csv --guide abmil-tumour --cnn cnn/magnet-cnn.json --out zoom/"
+)
+CNN_EXAMPLE = "Example: napari-wsi-mil train zoom-cnn --tiles ebhi_seg --out cnn/"
+
+
+class Sparse(StrEnum):
+    """What makes a map sparse."""
+
+    ENTMAX = "entmax15"
+    SPARSEMAX = "sparsemax"
+
+
+class Rules(StrEnum):
+    """Which of the paper's two ways from the map to scale and translation."""
+
+    APPENDIX = "appendix"
+    TEXT = "text"
+
+
+def zoom(
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model and everything beside it.")],
+    slides: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="CSV", help="Table: slide, label [, path, patient, split, mpp]; repeatable."),
+    ] = None,
+    cohort: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Folder with slides/ and labels.csv; repeatable.")
+    ] = None,
+    test: Annotated[
+        list[Path] | None, typer.Option(metavar="CSV|DIR", help="Only measured on; repeatable, one result each.")
+    ] = None,
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the table to learn.")] = "label",
+    classes: Annotated[str, typer.Option(help="Labels in order, with names: 0=normal,1=tumour.")] = "",
+    patches: Annotated[str, typer.Option(metavar="P1,P2,...", help="Patches per layer: 3,2,3 or 3,2,3,2.")] = "3,2,3",
+    frozen: Annotated[bool, typer.Option(help="First patch of layer 2 takes its whole input.")] = True,
+    l1: Annotated[bool, typer.Option("--l1/--no-l1", help="Paradoxical loss.")] = True,
+    l2: Annotated[bool, typer.Option("--l2/--no-l2", help="Loss of the auxiliary classifiers.")] = True,
+    l3: Annotated[bool, typer.Option("--l3/--no-l3", help="Loss of the classifier.")] = True,
+    sparse: Annotated[Sparse, typer.Option(help="What makes maps sparse.")] = Sparse.ENTMAX,
+    rules: Annotated[Rules, typer.Option(help="From the map to scale and place.")] = Rules.APPENDIX,
+    guide: Annotated[str | None, typer.Option(metavar="HEAD", help="Trained head that shows where to look.")] = None,
+    cnn: Annotated[str | None, typer.Option(metavar="ENCODER", help="Encoder to start the CNN from.")] = None,
+    features: Annotated[Path | None, typer.Option(metavar="DIR", help="Keeps the guide's features.")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "cpu",
+    settings: Annotated[Settings, typer.Option(help="Steps and rates: ours, or the paper's.")] = Settings.OURS,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the slides, at most.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Epochs without a better loss before it stops.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At the start.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Slides per step.")] = None,
+    step: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Other fields of the recipe; repeatable.")
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the network; repeatable.")] = None,
+    calibrate: Annotated[bool, typer.Option(help="Fit probabilities to the held-out slides.")] = True,
+    name: Annotated[str | None, typer.Option(help="Name of the card; default magnet-<column>.")] = None,
+    about: Annotated[Path | None, typer.Option(metavar="JSON", help="Texts for the card: title, limits ...")] = None,
+    draws: Annotated[int, typer.Option(help="Bootstrap draws for 95 % intervals; 0: none.")] = 1000,
+    log: Annotated[Log, typer.Option(help="history.csv, or TensorBoard as well.")] = Log.CSV,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")] = False,
+    seed: Seed = 0,
+) -> None:
+    """Train a MagNet, which learns where to zoom, from slide labels alone."""
+    from napari_wsi_mil.cli.train_files import sentence
+    from napari_wsi_mil.cli.train_table import target_of
+    from napari_wsi_mil.cli.train_texts import read_texts
+    from napari_wsi_mil.cli.train_watch import check_tensorboard, watching
+    from napari_wsi_mil.cli.train_zoom_job import ZoomJob, make_zoom
+
+    tables = (*(slides or ()), *(cohort or ()))
+    if not tables or draws < 0:
+        message = "give --slides CSV or --cohort DIR, and --draws 0 or more." if not tables else "--draws: 0 or more."
+        raise BadRequest(message)
+    wishes: dict[str, Any] = {
+        "epochs": epochs, "patience": patience, "learning_rate": learning_rate, "batch": batch,
+        **options_of(step or []),
+    }  # fmt: skip
+    recipe = recipe_of(
+        settings, patches=patches_of(patches), frozen_patch=frozen, l1=l1, l2=l2, l3=l3, sparse=sparse.value,
+        rules=rules.value, options=options_of(option or []), calibrate=calibrate, seed=seed,
+        **{key: value for key, value in wishes.items() if value is not None},
+    )  # fmt: skip
+    job = ZoomJob(
+        tables, out, name or f"magnet-{target}", recipe, target_of(target, "classify", classes), guide=guide, cnn=cnn,
+        features=features, tests=tuple(test or ()), draws=draws, device=device, texts=read_texts(about),
+        command=command_line(), resume=resume, force=force,
+    )  # fmt: skip
+    if log is Log.TENSORBOARD:
+        check_tensorboard()
+    with watching(log=out / "tensorboard" if log is Log.TENSORBOARD else None) as watch:
+        card, measures = make_zoom(job, watch=watch)
+    for what, found in measures.items():
+        typer.echo(f"{what}: {sentence(found)}")
+    typer.echo(f"{out / card.weights_file}: {card.size_bytes / 1e6:.1f} MB; card, tables and pictures beside it")
+
+
+def patches_of(text: str) -> tuple[int, ...]:
+    """Read patches per layer; raises BadRequest unless they are whole numbers with commas between."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        message = f"--patches {text!r}: expected whole numbers with commas, as in 3,2,3."
+        raise BadRequest(message) from error
+
+
+def recipe_of(settings: Settings, **changes: Any) -> Any:
+    """Return our settings, or the paper's, with `changes` on top; raises BadRequest for a field no recipe has."""
+    from dataclasses import fields
+
+    from napari_wsi_mil.training.zoom import OURS, PAPER, ZoomRecipe
+
+    known = {f.name for f in fields(ZoomRecipe)}
+    if changes.keys() - known:
+        unknown = ", ".join(sorted(changes.keys() - known))
+        message = f"--step: a recipe has no field {unknown}; there are {', '.join(sorted(known))}."
+        raise BadRequest(message)
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
+    return ZoomRecipe(**{**(PAPER if settings is Settings.PAPER else OURS), **values})
+
+
+def zoom_cnn(
+    *,
+    tiles: Annotated[Path, typer.Option(help="EBHI-Seg tiles: index.csv and images/.")],
+    out: Annotated[Path, typer.Option(help="Folder for <name>.safetensors and <name>.json.")],
+    name: str = "magnet-cnn",
+    steps: int = 4000,
+    seed: Seed = 0,
+) -> None:
+    """Train the CNN of a MagNet on labelled tiles in views of all scales, to start `train zoom` from."""
+    from napari_wsi_mil.cli.train_watch import watching
+    from napari_wsi_mil.cli.train_zoom_cnn import make_cnn
+
+    with watching() as watch:
+        card = make_cnn(tiles, out, name=name, steps=steps, seed=seed, command=command_line(), watch=watch)
+    typer.echo(f"{out / card.weights_file}: {card.size_bytes / 1e6:.1f} MB, {dict(card.metrics)}")

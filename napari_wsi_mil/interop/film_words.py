@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw
 
 from napari_wsi_mil.interop.drawing import AGAINST, FOR, GREY, INK, PALE, WHITE, font, shortened
-from napari_wsi_mil.results.trajectory_style import depth_colour, depth_name, magnification_text
+from napari_wsi_mil.results.trajectory_style import contribution_text, depth_colour, depth_name, magnification_text
 
 if TYPE_CHECKING:
     from napari_wsi_mil.interop.drawing import Colour, Corners
@@ -84,7 +84,7 @@ def _contribution(strip: Strip, result: Trajectory, node: int) -> None:
     strip.fill((left, 13, left + 2 * half, 29), PALE)
     strip.fill((ends[0], 13, ends[1], 29), FOR if value >= 0 else AGAINST)
     strip.fill((middle, 10, middle, 32), GREY)
-    strip.text((left + 2 * half + 10, 10), f"{value:+.2f}".replace("-", "−"), size=18)
+    strip.text((left + 2 * half + 10, 10), contribution_text(value), size=18)
     name = result.class_names[result.predicted]
     strip.text((left, 37), f"contribution to “{name}” (log-odds)", size=14, colour=GREY, room=310)
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from napari_wsi_mil.interop.drawing import AGAINST, FOR, GREY, INK, PALE, WHITE, font, shortened, wrapped
 from napari_wsi_mil.interop.trajectory_map import draw_map, label_text, node_frame, whole_frame
 from napari_wsi_mil.results.atomic import written
-from napari_wsi_mil.results.trajectory_style import depth_colour, depth_name, magnification_text
+from napari_wsi_mil.results.trajectory_style import contribution_text, depth_colour, depth_name, magnification_text
 from napari_wsi_mil.ticks import no_tick
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _caption(
     if node.parent is None:
         return
     value = float(result.contributions[index, result.predicted])
-    said = f"{value:+.2f}".replace("-", "−")
+    said = contribution_text(value)
     pen.text((x + side, y + size + 5), said, fill=INK, font=font(size), anchor="ra")
     wide = side - round(font(size).getlength("+00.00")) - 8
     middle, height = x + wide // 2, size - 4

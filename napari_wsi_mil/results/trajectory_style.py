@@ -29,5 +29,16 @@ def depth_name(result: Trajectory, depth: int) -> str:
 def magnification_text(result: Trajectory, index: int) -> str:
     """Return a node's magnification with two digits, "0.31×" or "12×"; without pixel size "12× root"."""
     value = result.magnification(index)
-    digits = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
+    digits = (
+        f"{value:.0f}"
+        if value >= 9.95
+        else f"{value:.1f}"
+        if value >= 0.995
+        else f"{value:{'.2f' if value >= 0.01 else '.1g'}}"
+    )
     return f"{digits}×" if result.slide_mpp_yx is not None else f"{digits}× root"
+
+
+def contribution_text(value: float) -> str:
+    """Return a contribution with its sign: "+0.42", "−1.30"; one digit where it is tiny, "+0.002"."""
+    return f"{value:{'+.2f' if abs(value) >= 0.005 or not value else '+.1g'}}".replace("-", "−")

@@ -20,7 +20,7 @@ from napari_wsi_mil.interop.film_frames import Painter, picture_shape
 from napari_wsi_mil.interop.flight import Camera, camera_at, eased, flight, tour
 from napari_wsi_mil.interop.trajectory_figure import MAP_PX, reading_text, write_figure
 from napari_wsi_mil.interop.trajectory_map import node_frame, whole_frame
-from napari_wsi_mil.results.trajectory_style import depth_colour, depth_name, magnification_text
+from napari_wsi_mil.results.trajectory_style import contribution_text, depth_colour, depth_name, magnification_text
 from napari_wsi_mil.slide import Box
 from napari_wsi_mil.ticks import Cancelled
 
@@ -87,6 +87,9 @@ def test_names_of_depths_and_magnifications():
     assert magnification_text(result, 0) == "0.36×"
     assert magnification_text(result, 10) == "12×"  # 768 px of 0.25 um in 224 px: 0.857 um/px
     assert magnification_text(replace(result, slide_mpp_yx=None), 1) == "4.0× root"
+    assert [contribution_text(v) for v in (0.421, -1.3, 0, 0.0023, -3e-5)] == [
+        "+0.42", "−1.30", "+0.00", "+0.002", "−3e−05",
+    ]  # fmt: skip
     assert "28 views (10 of 56 px and 18 of 224 px) from 1.3 million pixels" in reading_text(result)
 
 

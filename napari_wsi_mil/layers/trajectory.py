@@ -36,6 +36,8 @@ def trajectory_layers(result: Trajectory, *, slide: Slide | None = None) -> list
     for name, role, shapes in (("Zoom path", "zoom lines", _lines(result)), ("Zoom", "zoom boxes", _boxes(result))):
         data, options = shapes
         options |= place_of(mpp_yx) | {"name": f"{name} · {result.title}", "face_color": "transparent"}
+        # napari draws shapes at 0.7 unless told: the colours would no longer be the measured ones
+        options |= {"opacity": 1.0}
         options |= {"metadata": {**metadata, "wsi_role": role}}
         made.append((data, options, "shapes"))
     return made

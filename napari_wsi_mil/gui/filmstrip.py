@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.results import Trajectory
 
 SMALLEST_PX, LARGEST_PX, ROOT_PX = 42, 96, 56
-GAP_PX, BLOCK_GAP_PX, HEAD_PX = 3, 8, 15
+GAP_PX, BLOCK_GAP_PX, HEAD_PX, TITLE_PX = 3, 8, 15, 92
 
 
 class Plan:
@@ -60,8 +60,8 @@ class Plan:
                 bottom = max(bottom, self._column(result, column, left + k * (self.cell + GAP_PX), top))
         if bottom > top:
             self.heads.append((0, top, 2))
-            if result.depth > 2:
-                self.heads.append((0, top + HEAD_PX + frame_height(self.cell) + GAP_PX, 3))
+            under = top + HEAD_PX + frame_height(self.cell) + GAP_PX
+            self.heads += [(TITLE_PX * (depth - 3), under, depth) for depth in range(3, result.depth + 1)]
         return bottom + GAP_PX
 
     def _column(self, result: Trajectory, node: int, x: int, y: int) -> int:

@@ -76,7 +76,6 @@ class Playback(QWidget):
         self._timer.setInterval(FRAME_MS)
         self._timer.timeout.connect(self.tick)
         self._build()
-        self.add_keys(self)
         self.show_result(None, None)
 
     def _build(self) -> None:
@@ -115,7 +114,7 @@ class Playback(QWidget):
 
     # -- keys ---------------------------------------------------------------------------------
     def add_keys(self, widget: QWidget) -> None:
-        """Let the keys work while `widget`, or a part of it, has the focus."""
+        """Let the keys work while `widget`, or a part of it, has the focus; once, or a key means two things."""
         for name, key in KEYS.items():
             shortcut = QShortcut(QKeySequence(key), widget)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)

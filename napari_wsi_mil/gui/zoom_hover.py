@@ -11,12 +11,14 @@ from qtpy.QtGui import QCursor, QGuiApplication
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_wsi_mil.gui.overview import to_pixmap
+from napari_wsi_mil.gui.parts import look_of
 from napari_wsi_mil.gui.zoom_facts import facts
 from napari_wsi_mil.gui.zoom_places import BOXES, node_under, zoom_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from napari_wsi_mil.gui.parts import Look
     from napari_wsi_mil.results import Trajectory
 
 PREVIEW_PX, AWAY_PX = 160, 18
@@ -27,6 +29,8 @@ class Preview(QWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.ToolTip | Qt.WindowType.FramelessWindowHint)
+        self.setObjectName("wsi_preview")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating)
         self.picture, self.text = QLabel(), QLabel()
@@ -38,8 +42,9 @@ class Preview(QWidget):
         layout.addWidget(self.picture)
         layout.addWidget(self.text)
 
-    def show_node(self, result: Trajectory, node: int, class_index: int) -> None:
+    def show_node(self, result: Trajectory, node: int, class_index: int, *, look: Look) -> None:
         """Show a node's view and facts beside the pointer, on the side where the screen has room."""
+        self.setStyleSheet(f"#wsi_preview {{ border: 1px solid {look.muted}; background: {look.ground}; }}")
         self.picture.setPixmap(to_pixmap(result.views[node]))
         self.text.setText("\n".join((result.nodes[node].name, *facts(result, node, class_index))))
         self.adjustSize()
@@ -109,7 +114,7 @@ class ZoomHover(QObject):
             self.hide()
         elif node != self.node:
             self.node = node
-            self.preview.show_node(self._result, node, self._class)
+            self.preview.show_node(self._result, node, self._class, look=look_of(self._viewer))
         else:
             self.preview.follow()
 

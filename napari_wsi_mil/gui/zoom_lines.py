@@ -27,7 +27,7 @@ LABEL_ROOM_PX = 46.0
 """Side on the screen from which on a box bears its name."""
 LETTER_PX, LABEL_PX = 8.0, 15.0
 """Width of a letter and height of a label on the screen, to keep labels apart."""
-CURRENT = (0.0, 0.5, 1.0, 1.0)
+CURRENT = (0.0, 0.6, 1.0, 1.0)
 """Colour of the box of the current node: no depth has it, and it is seen on tissue, glass and a dark canvas."""
 READABLE = 0.18
 """Luminance that has the same contrast, 4.6, with white and with black."""

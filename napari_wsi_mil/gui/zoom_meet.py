@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QVBoxLayout, QWi
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.gui.job import Job
+from napari_wsi_mil.gui.panel_of import panel_of
 from napari_wsi_mil.gui.parts import Notice, heading, look_of, row, wrapped
 from napari_wsi_mil.gui.region_choice import RegionChoice
 from napari_wsi_mil.gui.result_layers import name_of, results_of
@@ -115,14 +116,14 @@ class MeetBox(QWidget):
         self.truth = RegionChoice(viewer, name="Outlines of what is true", first=NO_TRUTH)
         self.open, self.compare = QPushButton("GeoJSON …"), QPushButton("Compare")
         self.open.setToolTip("Read outlines from a file, as QuPath exports them, into a layer.")
-        self.text, self.notice = wrapped(HINT, muted=True), Notice()
+        self.hint, self.text, self.notice = wrapped(HINT, muted=True), wrapped(), Notice()
         buttons, line = row()
         line.addWidget(self.open)
         line.addWidget(self.compare, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        for part in (heading("Compare"), self.attention, self.truth, buttons, self.text, self.notice):
+        for part in (heading("Compare"), self.attention, self.truth, buttons, self.hint, self.text, self.notice):
             layout.addWidget(part)
         self.open.clicked.connect(self._choose_file)
         self.compare.clicked.connect(self._start)
@@ -148,7 +149,7 @@ class MeetBox(QWidget):
         if self._job is not None:
             self._job.cancel()
         self._result, self._slide = result, slide
-        self.text.setText(HINT)
+        self._say(hint=HINT)
         self.notice.clear()
         self._layers_changed()
         self.setVisible(result is not None)
@@ -170,8 +171,15 @@ class MeetBox(QWidget):
         self._allow()
 
     def _choice_changed(self, _: int = 0) -> None:
-        self.text.setText(HINT)
+        self._say(hint=HINT)
         self._allow()
+
+    def _say(self, text: str = "", *, hint: str = "") -> None:
+        """Show what was found, or a hint."""
+        self.text.setText(text)
+        self.hint.setText(hint)
+        self.text.setVisible(bool(text))
+        self.hint.setVisible(bool(hint))
 
     def _allow(self) -> None:
         chosen = self.layer is not None or self.truth.layer is not None
@@ -224,35 +232,41 @@ class MeetBox(QWidget):
         choice = None if layer is None else layer.metadata["wsi_style"].choice
         # rows of other maps are filters, not classes
         row_index = choice.row if choice is not None and choice.name == ATTENTION else None
-        self.text.setText("Comparing …")
+        self._say(hint="Comparing …")
         work = partial(self._find, result, attention=attention, class_index=row_index, truth=truth)
         job = self._job = Job(lambda tick, say: work(tick=tick, say=say))
         job.succeeded.connect(partial(self._show, result))
         job.failed.connect(self._failed)
-        job.cancelled.connect(partial(self.text.setText, HINT))
+        job.cancelled.connect(partial(self._say, hint=HINT))
         job.ended.connect(self._ended)
         self._allow()
         job.start()
 
     def _show_layers(self, result: Trajectory, layer: Image | None) -> None:
-        """Let both be seen, and no other heatmap over them."""
+        """Let both be seen, the boxes over the heatmap, and no other heatmap over them."""
         for other in self._layers if layer is not None else []:
             other.visible = other is layer
-        for ours in [*zoom_layers(self._viewer, result, BOXES), *zoom_layers(self._viewer, result, LINES)]:
+        layers = self._viewer.layers
+        for ours in [*zoom_layers(self._viewer, result, LINES), *zoom_layers(self._viewer, result, BOXES)]:
             ours.visible = True
+            if layer is not None and layers.index(ours) < layers.index(layer):
+                layers.move(layers.index(ours), len(layers))
 
     def _show(self, result: Trajectory, found: tuple[DepthOverlap, ...]) -> None:
         if result is not self._result:
             return
         *before, final = found
         lines = [f"<b>{depth_name(result, final.depth)}</b>", *sentences(final)]
-        self.text.setText("<br>".join([*lines, *(brief(result, one) for one in before)]))
+        self._say("<br>".join([*lines, *(brief(result, one) for one in before)]))
 
     def _failed(self, sentence: str) -> None:
-        self.text.setText(HINT)
+        self._say(hint=HINT)
         self.notice.say(sentence, kind="error", look=look_of(self._viewer))
 
     def _ended(self) -> None:
         self._job = None
         self._allow()
+        panel = panel_of(self)
+        if panel is not None:
+            panel.soon(partial(panel.show_all, self))
         self.compared.emit()

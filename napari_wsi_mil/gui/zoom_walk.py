@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 from napari_wsi_mil.gui.clicks import on_click
 from napari_wsi_mil.gui.filmstrip import Filmstrip
 from napari_wsi_mil.gui.overview import to_pixmap
+from napari_wsi_mil.gui.panel_of import panel_of
 from napari_wsi_mil.gui.parts import heading, look_of, row, wrapped
 from napari_wsi_mil.gui.playback import Playback
 from napari_wsi_mil.gui.slides import images_of
@@ -20,6 +21,7 @@ from napari_wsi_mil.gui.zoom_lines import ZoomLines
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from qtpy.QtGui import QShowEvent
 
     from napari_wsi_mil.results import Trajectory
     from napari_wsi_mil.slide import Slide
@@ -38,6 +40,7 @@ class ZoomWalk(QWidget):
         self.viewer = viewer
         self._result: Trajectory | None = None
         self._slide: Slide | None = None
+        self._has_keys = False
         self.playback, self.strip = Playback(viewer), Filmstrip(look_of(viewer))
         self.lines = ZoomLines(viewer)
         self.hover = ZoomHover(viewer, self)
@@ -112,6 +115,13 @@ class ZoomWalk(QWidget):
         """Take the theme's colours."""
         self.playback.apply_theme()
         self.strip.apply_look(look_of(self.viewer))
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Let the keys work in all of the panel this is put into."""
+        if not self._has_keys:
+            self._has_keys = True
+            self.playback.add_keys(panel_of(self) or self)
+        super().showEvent(event)
 
     # -- one current node ---------------------------------------------------------------------
     def _stepped(self, node: int) -> None:

@@ -150,7 +150,7 @@ def test_shapes_of_the_user_are_left_alone(stroll) -> None:
     stroll.boxes.remove_selected()
     stroll.walk.lines.mark(7)
     row = list(stroll.boxes.features["name"]).index(stroll.result.nodes[7].name)
-    np.testing.assert_allclose(stroll.boxes.edge_color[row], (0, 0.5, 1, 1))
+    np.testing.assert_allclose(stroll.boxes.edge_color[row], (0, 0.6, 1, 1), atol=1e-6)
     stroll.camera.zoom *= 3
 
 

@@ -64,7 +64,7 @@ def test_nothing_is_compared_before_something_is_chosen(box) -> None:
     box.attention.setCurrentIndex(1)
     box.attention.activated.emit(1)
     assert box.compare.isEnabled()
-    assert box.text.text() == HINT
+    assert box.hint.text() == HINT
 
 
 def test_attention_and_boxes_are_both_seen_and_counted(box, stroll, qtbot, desk_module) -> None:
@@ -80,6 +80,7 @@ def test_attention_and_boxes_are_both_seen_and_counted(box, stroll, qtbot, desk_
     assert f"{100 * final.attention.views:.0f} % of the attention mass lies inside the 18 views" in said
     assert (box.heat.visible, other.visible, stroll.boxes.visible) == (True, False, True)
     assert "<b>Layer 1</b>: " in said
+    assert list(stroll.viewer.layers)[-3:] == [other, stroll.lines, stroll.boxes]
 
 
 def test_outlines_of_a_file_become_a_layer_and_are_counted(box, stroll, qtbot, tmp_path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.runs.slide_table import SlideRow
     from napari_wsi_mil.slide import Slide
 
-SOME_FAILED = 1
+SOME_FAILED, ALL_FAILED = 1, 2
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def run_rows(
     rows: Sequence[SlideRow], work: Work, sharing: Sharing, *, summary: Path, unit: str = "tiles",
     write: Callable[[Sequence[Outcome], Path], object] = write_summary,
 ) -> int:  # fmt: skip
-    """Do the work, tell a line per slide, write the summary and return the exit code: 1 if some slides failed."""
+    """Do the work, tell a line per slide, write the summary; return the exit code: 1 if some slides failed, 2 if all."""
 
     def tell(outcome: Outcome) -> None:
         typer.echo(_line(outcome, unit), err=sharing.as_json)
@@ -105,7 +105,7 @@ def run_rows(
         typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))
     else:
         typer.echo(f"{len(outcomes) - failed} of {len(outcomes)} slides done; summary in {summary}")
-    return SOME_FAILED if failed else 0
+    return 0 if not failed else ALL_FAILED if failed == len(outcomes) else SOME_FAILED
 
 
 def _line(outcome: Outcome, unit: str) -> str:

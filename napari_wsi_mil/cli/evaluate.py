@@ -88,7 +88,7 @@ def _entries(check: Check, card: ModelCard) -> tuple[list[Entry], Target]:
     column = check.column or "label"
     found = labels_in(check.tables, column)
     numbers = tuple(str(k) for k in range(len(card.classes)))
-    labels = numbers if found <= set(numbers) and not found <= set(card.classes) else card.classes
+    labels = numbers if found & set(numbers) and not found & set(card.classes) else card.classes
     entries, target = read_tables(check.tables, Target(column, "classify", labels, card.classes))
     _check_classes(entries, card.classes)
     return entries, target

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ class Jumps(QWidget):
         super().__init__()
         self._parts = dict(parts)
         self._bar = scroll.verticalScrollBar()
-        self.buttons: dict[str, QToolButton] = {}
+        self.buttons: dict[str, QPushButton] = {}
         layout = QHBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 2)
         layout.setSpacing(2)
         for name, part in self._parts.items():
-            button = self.buttons[name] = QToolButton()
+            button = self.buttons[name] = QPushButton()
             button.setText(name)
-            button.setStyleSheet("padding: 3px 2px;")
+            button.setStyleSheet("padding: 3px 2px; min-width: 0;")
             button.setToolTip(f"Scroll to {name}.")
             button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)

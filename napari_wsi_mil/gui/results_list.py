@@ -53,7 +53,6 @@ class ResultRow(QWidget):
         room = ANSWER_PX - measure.horizontalAdvance(f" {number}")
         self.answer.setText(f"{measure.elidedText(kind, Qt.TextElideMode.ElideRight, room)} {number}".strip())
         self.answer.setToolTip(answer_text(result))
-        self.answer.setMinimumWidth(ANSWER_PX)
         self.answer.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.eye.setChecked(layer.visible)
         self.eye.setToolTip(f"Show its {shows}.")

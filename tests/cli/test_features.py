@@ -77,6 +77,8 @@ def test_a_cohort_is_embedded_once_and_one_bad_slide_stops_nobody(bundle, slides
     assert run([*command, "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert [t["state"] for t in told] == ["failed", "kept", "kept"]
+    bad = str(next(path for path in slides.iterdir() if path.stem == "bad"))
+    assert run(["embed", bad, "--encoder", "tiny-encoder", "--store", str(store), "--device", "cpu"]) == 2
 
 
 def test_a_table_and_processes_and_files_for_others(bundle, slides, tmp_path, capsys, monkeypatch):

@@ -93,7 +93,7 @@ def run_rows(
     rows: Sequence[SlideRow], work: Work, sharing: Sharing, *, summary: Path, unit: str = "tiles",
     write: Callable[[Sequence[Outcome], Path], object] = write_summary,
 ) -> int:  # fmt: skip
-    """Do the work, tell a line per slide, write the summary; return the exit code: 1 if some slides failed, 2 if all."""
+    """Do the work, tell a line per slide, write the summary; return the exit code: 1 if some failed, 2 if all."""
 
     def tell(outcome: Outcome) -> None:
         typer.echo(_line(outcome, unit), err=sharing.as_json)

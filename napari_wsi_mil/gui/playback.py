@@ -135,7 +135,8 @@ class Playback(QWidget):
             self._viewer.bind_key(key, press)
             self._bound[key] = press
 
-    def _unbind(self) -> None:
+    def unbind(self) -> None:
+        """Give the keys on the canvas back."""
         for key in self._bound:
             self._viewer.bind_key(key, None)
         self._bound.clear()
@@ -155,7 +156,7 @@ class Playback(QWidget):
         self.pause()
         self.flyer.stop()
         if (result is None) != (self._result is None) or not self._bound:
-            self._unbind()
+            self.unbind()
             if result is not None:
                 self._bind()
         self._result, self._slide = result, slide

@@ -90,13 +90,17 @@ class ZoomHover(QObject):
     def preview(self) -> Preview:
         """The little window, made when first needed."""
         if self._preview is None:
-            self._preview = Preview(self._parent.window())
+            self._preview = Preview(self._parent)
         return self._preview
 
     def show_result(self, result: Trajectory | None, class_index: int = 0) -> None:
         """Look at the boxes of another result."""
         self._result, self._class = result, class_index
         self.hide()
+
+    def end(self) -> None:
+        """Forget everything: the panel is gone, and the preview with it."""
+        self._result = self._preview = self.node = None
 
     def hide(self, event: Any = None) -> None:
         """Take the preview away until the pointer moves again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +55,7 @@ class ZoomWalk(QWidget):
         self.classes.activated.connect(self.show_class)
         viewer.layers.events.removed.connect(self._removed)
         on_click(viewer, self._clicked)
+        self.destroyed.connect(partial(_end, self.playback, self.lines, self.hover))
         self.show_result(None, None)
 
     def _build(self) -> None:
@@ -155,3 +157,10 @@ class ZoomWalk(QWidget):
     def _removed(self, event: Any) -> None:
         if self._slide is not None and not images_of(self.viewer, self._slide):
             self.show_result(None, None)
+
+
+def _end(playback: Playback, lines: ZoomLines, hover: ZoomHover, _: object = None) -> None:
+    """Let the viewer go, which may live on; nothing here may touch what Qt has deleted."""
+    playback.unbind()
+    lines.show_result(None)
+    hover.end()

@@ -242,7 +242,5 @@ def stroll(qtbot, opened, zoom_results, tour_module):
 
     get_settings().experimental.async_ = False
     tour = tour_module.Tour(ViewerModel(), opened, zoom_results.trajectory(slide=opened))
-    qtbot.addWidget(tour.panel)
     yield tour
-    tour.walk.show_result(None, None)
-    tour.viewer.layers.clear()
+    tour.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -196,3 +198,17 @@ def test_another_result_begins_at_its_root(stroll, zoom_results) -> None:
     stroll.walk.show_result(zoom_results.trajectory((2, 2), slide=stroll.slide), stroll.slide)
     assert stroll.play.place.text() == "1 of 7 · I_1"
     assert len(stroll.walk.strip.frames) == 7
+
+
+def test_the_panel_may_go_and_the_viewer_lives_on(stroll, qtbot) -> None:
+    stroll.play.play()
+    stroll.wait(1.0)
+    with qtbot.waitSignal(stroll.walk.destroyed, timeout=5000):
+        stroll.panel.deleteLater()
+    assert not set(KEYS.values()) & {str(key) for key in stroll.viewer.keymap}
+    stroll.camera.zoom = 3.0
+    stroll.boxes.selected_data = {3}
+    event = SimpleNamespace(position=tuple(stroll.corners(9).mean(0)), buttons=())
+    for act in list(stroll.viewer.mouse_move_callbacks):
+        act(stroll.viewer, event)
+    assert stroll.boxes.edge_width[9] != pytest.approx(2 / 3.0 / 0.25)

@@ -44,6 +44,17 @@ class Tour:
         if bench is not None:
             bench.settle()
 
+        self._gone: list[object] = []
+        self.walk.destroyed.connect(self._gone.append)
+
+    def close(self) -> None:
+        """Take all away that a test has left."""
+        if not self._gone:
+            self.walk.show_result(None, None)
+            self.panel.close()
+            self.panel.deleteLater()
+        self.viewer.layers.clear()
+
     @property
     def play(self):
         return self.walk.playback

@@ -239,7 +239,7 @@ def demo(
     headless: Annotated[bool, typer.Option("--headless", help="Draw on a virtual screen and leave.")] = False,
     screenshot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Keep a picture of the window.")] = None,
 ) -> None:
-    """Open the procedural sample slide with an attention run done."""
+    """Open the procedural sample slide with an attention run and a zoom run done."""
     from napari_wsi_mil.cli import display
     from napari_wsi_mil.cli.files import check_output_file
 
@@ -253,7 +253,7 @@ def demo(
     if not headless:
         display.check_screen()
     end = "its picture goes to a file" if headless else "close the window to end"
-    typer.echo(f"demo: opening the sample slide in napari and running attention on it; {end}")
+    typer.echo(f"demo: opening the sample slide in napari, running attention and zoom on it; {end}")
     from napari_wsi_mil.gui import window
 
     window.demo(headless=headless, screenshot=screenshot)

@@ -71,16 +71,22 @@ def view(paths: Sequence[str | os.PathLike[str]]) -> None:
 
 
 def demo(*, headless: bool = False, screenshot: Path | None = None) -> None:
-    """Open the sample slide and run attention on it; returns when the window is closed, once done if `headless`.
+    """Open the sample slide, run attention on it, and then a zoom model where there is one.
 
-    `screenshot` keeps a picture of the window with the run done. Raises ModelError if the run ends in an error.
+    Returns when the window is closed, once all is done if `headless`. `screenshot` keeps a picture of the window with
+    the runs done. Raises ModelError if a run ends in an error.
     """
     window = open_window([sample_path()])
+    zooms = window.zoom.models.card is not None
     window.bring_forward(window.attention)
     if headless or screenshot is not None:
         run_and_wait(window)
+        if zooms:
+            zoom_and_wait(window)
     else:
         QTimer.singleShot(500, window.attention.run.button.click)
+        if zooms:
+            _zoom_after(window)
     if screenshot is not None:
         save_picture(window.viewer, screenshot)
     if headless:
@@ -89,14 +95,35 @@ def demo(*, headless: bool = False, screenshot: Path | None = None) -> None:
         napari.run()
 
 
+def _zoom_after(window: Window) -> None:
+    """Zoom once attention is done; both stay visible, and the tabs as they are: somebody may be using them."""
+
+    def zoom() -> None:
+        window.attention.run.ended.disconnect(zoom)
+        if window.attention.result.layer is not None and not window.zoom.run.running:
+            window.zoom.run.button.click()
+
+    window.attention.run.ended.connect(zoom)
+
+
 def run_and_wait(window: Window) -> None:
     """Press Run and return when the result is shown, gallery included; raises ModelError if it ends otherwise."""
     attention = window.attention
-    attention.run.button.click()
-    wait_until(lambda: not attention.run.running, RUN_LIMIT_S)
-    if attention.result.layer is None:
-        raise ModelError(attention.run.notice.text or "The run did not end in time; run it from the panel.")
+    _run_to_end(attention)
     wait_until(lambda: bool(attention.result.tiles.gallery.rows), DRAW_LIMIT_S)
+
+
+def zoom_and_wait(window: Window) -> None:
+    """Press Run of the Zoom panel and return when its result is shown; raises ModelError if it ends otherwise."""
+    window.bring_forward(window.zoom)
+    _run_to_end(window.zoom)
+
+
+def _run_to_end(panel: AttentionPanel | ZoomPanel) -> None:
+    panel.run.button.click()
+    wait_until(lambda: not panel.run.running, RUN_LIMIT_S)
+    if panel.result.layer is None:
+        raise ModelError(panel.run.notice.text or "The run did not end in time; run it from the panel.")
 
 
 def save_picture(viewer: napari.Viewer, path: str | os.PathLike[str]) -> None:

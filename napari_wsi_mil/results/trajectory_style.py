@@ -29,13 +29,8 @@ def depth_name(result: Trajectory, depth: int) -> str:
 def magnification_text(result: Trajectory, index: int) -> str:
     """Return a node's magnification with two digits, "0.31×" or "12×"; without pixel size "12× root"."""
     value = result.magnification(index)
-    digits = (
-        f"{value:.0f}"
-        if value >= 9.95
-        else f"{value:.1f}"
-        if value >= 0.995
-        else f"{value:{'.2f' if value >= 0.01 else '.1g'}}"
-    )
+    form = ".0f" if value >= 9.95 else ".1f" if value >= 0.995 else ".2f" if value >= 0.01 else ".1g"
+    digits = f"{value:{form}}"
     return f"{digits}×" if result.slide_mpp_yx is not None else f"{digits}× root"
 
 

@@ -186,14 +186,14 @@ def write_results(
     result.save(folder / "attention.npz")
     overlay_png(slide, result, folder / "heatmap.png", truth=truth)
     tiles_csv(result, folder / "tiles.csv")
-    best = _write_top(slide, result, folder / "top", top)
+    best = _write_top(slide, result, folder / "top", top=top)
     text = json.dumps(
         summary(slide, result) | {"top_tiles": best} | more, indent=2, ensure_ascii=False, allow_nan=False
     )
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _write_top(slide: Slide, result: Attention, folder: Path, top: int) -> list[dict[str, Any]]:
+def _write_top(slide: Slide, result: Attention, folder: Path, *, top: int) -> list[dict[str, Any]]:
     folder.mkdir()
     grid, scores = result.grid, result.scores()
     rows = []

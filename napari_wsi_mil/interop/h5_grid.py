@@ -72,13 +72,13 @@ def grid_from(
     """
     xy = _pairs(coords, name)
     _check_size(slide, attributes, name)
-    own = _own_grid(slide, xy, attributes, cells)
+    own = _own_grid(slide, xy, attributes, cells=cells)
     if own is not None:
         return FoundGrid(own)
     step = common_step(xy)
     patch, notes = _patch(attributes, step, name=name, side0=side0, tile_px=tile_px)
     yx0 = np.ascontiguousarray(xy[:, ::-1])
-    _check_inside(slide, yx0, patch, name)
+    _check_inside(slide, yx0, patch, name=name)
     downsample = patch.side0 / patch.tile_px
     if patch.overlap_px is not None:
         stride = patch.tile_px - patch.overlap_px
@@ -194,7 +194,7 @@ def _check_size(slide: Slide, attributes: Mapping[str, Any], name: str) -> None:
         raise BadRequest(message)
 
 
-def _check_inside(slide: Slide, yx0: Floats, patch: Patch, name: str) -> None:
+def _check_inside(slide: Slide, yx0: Floats, patch: Patch, *, name: str) -> None:
     """Refuse tiles that do not touch the slide, or are larger than it on both axes."""
     shape = np.asarray(slide.shape0_yx)
     outside = ((yx0 >= shape) | (yx0 <= -patch.side0)).any(1)
@@ -214,7 +214,7 @@ def _check_inside(slide: Slide, yx0: Floats, patch: Patch, name: str) -> None:
 
 
 def _own_grid(
-    slide: Slide, xy: Floats, attributes: Mapping[str, Any], cells: npt.NDArray[Any] | None
+    slide: Slide, xy: Floats, attributes: Mapping[str, Any], *, cells: npt.NDArray[Any] | None
 ) -> TileGrid | None:
     """Return the very grid a file of ours was written from; None for files of others, or where rows were changed."""
     text = attributes.get(OURS)

@@ -50,7 +50,7 @@ def tile_sheet(
     top, done = GAP_PX + 3 * LINE_PX, 0
     for (name, some), height in zip(parts, heights, strict=True):
         ImageDraw.Draw(sheet).text((GAP_PX, top), name, fill="black", font=ImageFont.load_default(size=18))
-        _tiles(sheet, slide, result, some, choice=choice, top=top + LINE_PX, tick=_after(tick, done, n=2 * count))
+        _tiles(sheet, slide, result, rows=some, choice=choice, top=top + LINE_PX, tick=_after(tick, done, n=2 * count))
         top, done = top + height, done + len(some)
     with written(path) as partial:
         sheet.save(partial, format="PNG")
@@ -78,8 +78,8 @@ def _tiles(
     sheet: Image.Image,
     slide: Slide,
     result: Attention,
-    rows: Sequence[int],
     *,
+    rows: Sequence[int],
     choice: MapChoice,
     top: int,
     tick: Tick,

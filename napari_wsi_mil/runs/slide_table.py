@@ -117,10 +117,10 @@ def _rows(table: Path, need: Sequence[str]) -> list[dict[str, str]]:
             f"{f'columns {problem}' if problem else 'no rows'}; correct the table."
         )
         raise BadRequest(message)
-    return [_whole(names, row, need, f"{table}: row {number}") for number, row in enumerate(cells[1:], 2)]
+    return [_whole(names, row, need, where=f"{table}: row {number}") for number, row in enumerate(cells[1:], 2)]
 
 
-def _whole(names: Sequence[str], cells: Sequence[str], need: Sequence[str], where: str) -> dict[str, str]:
+def _whole(names: Sequence[str], cells: Sequence[str], need: Sequence[str], *, where: str) -> dict[str, str]:
     if len(cells) != len(names):
         message = f"{where}: expected {len(names)} values, got {len(cells)}; correct the table."
         raise BadRequest(message)

@@ -82,7 +82,9 @@ class ZoomPanel(RunPanel):
             if layer not in self._watched:
                 layer.events.visible.connect(self._visibility)
         self._watched = zooms_of(self.viewer, self.slide)
-        self._tidy.start()
+        # not on every change: a file's lines come just before their boxes
+        if event is not None and event.type == "removed" and is_zoom(event.value):
+            self._tidy.start()
 
     def _visibility(self, event: Any) -> None:
         follow_boxes(self.viewer, event.source)

@@ -56,7 +56,7 @@ def check_targets(bags: Sequence[Labelled], task: Task, names: Sequence[str] = (
         if wrong or len(patients) < 4 or len({bag.value for bag in bags}) < 2:
             message = (
                 f"{len(bags)} slides of {len(patients)} patients, {len(wrong)} without a value; learning a value needs "
-                "finite values that differ, of four patients at least"
+                "finite values that differ, of four patients at least; add slides or mend the column."
             )
             raise BadRequest(message)
         return
@@ -67,7 +67,7 @@ def check_targets(bags: Sequence[Labelled], task: Task, names: Sequence[str] = (
             called = names[label] if names else label
             message = (
                 f"class {called} has {slides} slides of {len(bags)}, from {len(members[label])} patients; "
-                "training needs two classes of two slides each, of two patients at least"
+                "training needs two classes of two slides each, of two patients at least; add slides or mend labels."
             )
             raise BadRequest(message)
 

@@ -12,7 +12,7 @@ from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QAbstractButton, QToolTip
 
 from napari_wsi_mil.gui.overview import ARROWS, to_pixmap
-from napari_wsi_mil.gui.zoom_facts import facts, sentence, side_text, signed
+from napari_wsi_mil.gui.zoom_facts import facts, sentence, side_text, signed, view_of
 from napari_wsi_mil.results.trajectory_style import depth_colour, magnification_text
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class FilmFrame(QAbstractButton):
         super().__init__(parent)
         self.node = node
         self._result = result
-        self._picture = to_pixmap(result.views[node])
+        self._picture = to_pixmap(view_of(result, node))
         self._colour = QColor(*depth_colour(result.nodes[node].depth))
         self.on_branch = False
         self.setCheckable(True)
@@ -89,7 +89,7 @@ class FilmFrame(QAbstractButton):
             name = self._result.nodes[self.node].name
             QToolTip.showText(
                 event.globalPos(),
-                f"{picture_html(self._result.views[self.node], TIP_PX)}<br><b>{name}</b><br>{lines}",
+                f"{picture_html(view_of(self._result, self.node), TIP_PX)}<br><b>{name}</b><br>{lines}",
                 self,
             )
             return True

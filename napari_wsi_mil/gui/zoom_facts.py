@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_wsi_mil.gui.parts import thin
 from napari_wsi_mil.results.trajectory_style import depth_name, magnification_text
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from napari_wsi_mil.results import Trajectory
+
+NO_VIEW = np.full((8, 8, 3), 128, np.uint8)
+
+
+def view_of(result: Trajectory, index: int) -> npt.NDArray[np.uint8]:
+    """Return what the model saw at a node; plain grey where the file was saved without pictures."""
+    return result.views[index] if result.views else NO_VIEW
 
 
 def side_text(result: Trajectory, index: int) -> str:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_wsi_mil.gui.overview import to_pixmap
 from napari_wsi_mil.gui.parts import look_of
-from napari_wsi_mil.gui.zoom_facts import facts
+from napari_wsi_mil.gui.zoom_facts import facts, view_of
 from napari_wsi_mil.gui.zoom_places import BOXES, node_under, zoom_layers
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Preview(QWidget):
     def show_node(self, result: Trajectory, node: int, class_index: int, *, look: Look) -> None:
         """Show a node's view and facts beside the pointer, on the side where the screen has room."""
         self.setStyleSheet(f"#wsi_preview {{ border: 1px solid {look.muted}; background: {look.ground}; }}")
-        self.picture.setPixmap(to_pixmap(result.views[node]))
+        self.picture.setPixmap(to_pixmap(view_of(result, node)))
         self.text.setText("\n".join((result.nodes[node].name, *facts(result, node, class_index))))
         self.adjustSize()
         self.follow()

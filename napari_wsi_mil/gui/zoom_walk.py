@@ -16,7 +16,7 @@ from napari_wsi_mil.gui.panel_of import panel_of
 from napari_wsi_mil.gui.parts import heading, look_of, row, wrapped
 from napari_wsi_mil.gui.playback import Playback
 from napari_wsi_mil.gui.slides import images_of
-from napari_wsi_mil.gui.zoom_facts import facts
+from napari_wsi_mil.gui.zoom_facts import facts, view_of
 from napari_wsi_mil.gui.zoom_hover import ZoomHover
 from napari_wsi_mil.gui.zoom_lines import ZoomLines
 
@@ -145,7 +145,7 @@ class ZoomWalk(QWidget):
             self.text.clear()
             self.picture.clear()
             return
-        self.picture.setPixmap(to_pixmap(result.views[node]))
+        self.picture.setPixmap(to_pixmap(view_of(result, node)))
         first, *rest = (result.nodes[node].name, *facts(result, node, self.class_index))
         self.text.setText(f"<b>{first}</b><br>" + "<br>".join(rest))
 

@@ -355,6 +355,16 @@ def test_a_result_is_saved_and_opened_again(zoom_desk, tmp_path, monkeypatch) ->
     assert len(rows(zoom_desk)) == 1
 
 
+def test_a_result_saved_without_pictures_still_shows_its_boxes(zoom_desk, opened, zoom_results, tmp_path) -> None:
+    path = zoom_results.trajectory((2,), slide=opened).save(tmp_path / "small.json", views=False)
+    zoom_desk.panel.results.open_file(str(path))
+    zoom_desk.qtbot.waitUntil(lambda: bool(rows(zoom_desk)), timeout=5000)
+    walk = zoom_desk.panel.result.walk
+    walk.go(2)
+    assert (walk.node, boxes(zoom_desk).nshapes) == (2, 3)
+    assert walk.picture.pixmap().toImage().pixelColor(4, 4).getRgb()[:3] == (128, 128, 128)
+
+
 def test_a_result_of_another_slide_is_refused(zoom_desk, zoom_results, tmp_path) -> None:
     path = tmp_path / "other.json"
     zoom_results.trajectory((2,)).save(path)

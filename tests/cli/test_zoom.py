@@ -245,3 +245,23 @@ def test_mp4_without_its_extra_is_one_sentence(bundle, tiny_svs, tmp_path, capsy
     said = refused(["zoom", str(tiny_svs), "--out", str(tmp_path / "out"), "--film", "mp4"], capsys)
     assert "napari-wsi-mil[film]" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_work_travels_to_other_processes(tmp_path):
+    import pickle
+
+    from napari_wsi_mil.cli.zoom import ZoomWish, ZoomWork
+
+    work = ZoomWork(ZoomWish(tmp_path, film="gif", truth=tmp_path / "truth", threads=1))
+    assert pickle.loads(pickle.dumps(work)) == work
+
+
+def test_results_of_another_command_are_not_taken_for_ours(bundle, tiny_svs, tmp_path, capsys):
+    other = tmp_path / "other.svs"
+    other.write_bytes(tiny_svs.read_bytes())
+    for name in ("tiny", "other"):
+        folder = tmp_path / "results" / name
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text('{"n_tiles": 28}', encoding="utf-8")
+    assert run(["zoom", str(tiny_svs), str(other), "--device", "cpu", "--out", str(tmp_path / "results")]) == 2
+    assert capsys.readouterr().out.count("is no result of `zoom`") == 2

@@ -146,7 +146,7 @@ def _truth_of(folder: Path, name: str) -> Path | None:
 
 
 def zoom_slides(rows: Sequence[SlideRow], wish: ZoomWish, sharing: Sharing) -> int:
-    """Run the model on many slides, results in out/<slide>; returns the exit code: 1 if some slides failed, 2 if all did."""
+    """Run the model on many slides, results in out/<slide>; returns the exit code: 1 if some failed, 2 if all did."""
     from napari_wsi_mil.models.device import pick_device
     from napari_wsi_mil.runs.zoom import DEFAULT_ZOOM, zoom_card
 

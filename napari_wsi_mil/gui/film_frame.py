@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 EDGE_PX, TEXT_PX, BAR_PX, ROOMY_PX = 2, 12, 5, 76
 TIP_PX = 224
+FULL = 0.1
+"""Log-odds below which no bar is full, so that next to nothing does not look like much."""
 FOR, AGAINST = "#e07b39", "#4f8fd0"
 """Of a bar that speaks for the class, and against it."""
 
@@ -73,11 +75,11 @@ class FilmFrame(QAbstractButton):
 
     @property
     def share(self) -> float:
-        """Contribution over the largest one of its depth, -1..1."""
+        """Contribution over the largest one of its depth, -1..1; small where all of them are."""
         result, depth = self._result, self._result.nodes[self.node].depth
         column = result.contributions[:, self._class]
         most = max(abs(float(column[i])) for i, node in enumerate(result.nodes) if node.depth == depth)
-        return float(column[self.node]) / most if most else 0.0
+        return float(column[self.node]) / max(most, FULL)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         return QSize(48, frame_height(48))

@@ -102,6 +102,15 @@ class Desk:
     def layers(self, role: str) -> list:
         return [layer for layer in self.viewer.layers if layer.metadata.get("wsi_role") == role]
 
+    def listed(self) -> list[tuple[str, str, bool, bool]]:
+        """Return name, answer, seen on the slide, shown below, of each result listed."""
+        found = self.panel.results.list.rows
+        return [(r.name.whole, r.answer.text(), r.eye.isChecked(), r.name.isChecked()) for r in found]
+
+    def boxes(self):
+        (layer,) = self.layers("zoom boxes")
+        return layer
+
     def heat(self):
         (layer,) = self.layers("attention")
         return layer

@@ -19,12 +19,6 @@ from napari_wsi_mil.slide import open_slide
 pytestmark = pytest.mark.gui
 
 
-def rows(desk) -> list[tuple[str, str, bool, bool]]:
-    """Return name, answer, heatmap on, shown below, of each result listed."""
-    found = desk.panel.results.list.rows
-    return [(r.name.whole, r.answer.text(), r.eye.isChecked(), r.name.isChecked()) for r in found]
-
-
 @pytest.fixture
 def two(desk):
     """Return the desk after a run of both models, the second with other scores."""
@@ -42,7 +36,7 @@ def test_all_models_of_one_encoder_run_in_one_go_the_chosen_one_first(desk) -> N
     desk.panel.models.combo.setCurrentIndex(1)
     desk.run(desk.panel.run.second)
     assert desk.model.asked[0]["models"] == ["b", "a"]
-    assert rows(desk) == [("Title of b", "normal 73.1%", True, True), ("Title of a", "normal 73.1%", False, False)]
+    assert desk.listed() == [("Title of b", "normal 73.1%", True, True), ("Title of a", "normal 73.1%", False, False)]
     assert desk.panel.result.title.text() == "Title of b"
 
 
@@ -50,20 +44,20 @@ def test_a_click_on_a_result_shows_it_alone(two) -> None:
     a, b = two.layers("attention")
     two.click(two.panel.results.list.rows[1].name)
     assert (a.visible, b.visible) == (False, True)
-    assert [row[2:] for row in rows(two)] == [(False, False), (True, True)]
+    assert [row[2:] for row in two.listed()] == [(False, False), (True, True)]
     assert two.panel.result.title.text() == "Title of b"
     two.click(two.panel.results.list.rows[0].eye)
     assert (a.visible, b.visible) == (True, True)
     b.visible = False
-    assert [row[2] for row in rows(two)] == [True, False]
+    assert [row[2] for row in two.listed()] == [True, False]
 
 
 def test_a_result_goes_with_its_layer(two) -> None:
     two.click(two.panel.results.list.rows[0].remove)
-    assert [row[0] for row in rows(two)] == ["Title of b"]
+    assert [row[0] for row in two.listed()] == ["Title of b"]
     assert two.panel.result.title.text() == "Title of b"
     two.viewer.layers.remove(two.heat())
-    assert rows(two) == []
+    assert two.listed() == []
     assert not two.panel.result.isVisible()
     assert two.panel.results.list.empty.isVisible()
 
@@ -119,7 +113,7 @@ def test_a_long_class_name_leaves_room_for_its_probability(desk) -> None:
     head = desk.card("a", classes=("invasive lobular carcinoma, pleomorphic", "normal"))
     desk.model.act = lambda slide, _, **more: desk.answer(slide, head=head)
     desk.run()
-    ((_, words, _, _),) = rows(desk)
+    ((_, words, _, _),) = desk.listed()
     assert words.startswith("invasive")
     assert words.endswith("… 73.1%")
 
@@ -136,8 +130,8 @@ def test_a_result_is_saved_and_opened_again(two, tmp_path, monkeypatch) -> None:
         two.viewer.layers.remove(layer)
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
     two.click(box.open)
-    two.qtbot.waitUntil(lambda: bool(rows(two)), timeout=5000)
-    assert rows(two) == [("Title of a", "normal 73.1%", True, True)]
+    two.qtbot.waitUntil(lambda: bool(two.listed()), timeout=5000)
+    assert two.listed() == [("Title of a", "normal 73.1%", True, True)]
     assert two.heat().data[1, 9] == 5.0
     assert two.panel.result.isVisible()
 
@@ -149,8 +143,8 @@ def test_tables_and_pictures_are_written_by_their_suffix(two, tmp_path) -> None:
         two.qtbot.waitUntil(lambda name=name: box.notice.text.endswith(name), timeout=10_000)
         assert (tmp_path / name).stat().st_size > 1000
     box.open_file(str(tmp_path / "dump.h5"))
-    two.qtbot.waitUntil(lambda: len(rows(two)) == 3, timeout=5000)
-    assert rows(two)[-1][1] == "scores only"
+    two.qtbot.waitUntil(lambda: len(two.listed()) == 3, timeout=5000)
+    assert two.listed()[-1][1] == "scores only"
     box.save_file(str(tmp_path / "map.jpg"))
     two.qtbot.waitUntil(lambda: "give the file one of these" in box.notice.text, timeout=5000)
 
@@ -161,4 +155,4 @@ def test_a_result_of_another_slide_is_refused(desk, tmp_path, pyramid_file) -> N
     desk.panel.results.open_file(str(path))
     desk.qtbot.waitUntil(lambda: bool(desk.panel.results.notice.text), timeout=5000)
     assert "not on quarters.svs; open that slide first." in desk.panel.results.notice.text
-    assert rows(desk) == []
+    assert desk.listed() == []

@@ -139,6 +139,7 @@ def zoom_cnn(
     out: Annotated[Path, typer.Option(help="Folder for <name>.safetensors and <name>.json.")],
     name: str = "magnet-cnn",
     steps: int = 4000,
+    start: Annotated[str | None, typer.Option(metavar="ENCODER", help="Mini-encoder to begin with.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Train the CNN of a MagNet on labelled tiles in views of all scales, to start `train zoom` from."""
@@ -146,5 +147,5 @@ def zoom_cnn(
     from napari_wsi_mil.cli.train_zoom_cnn import make_cnn
 
     with watching() as watch:
-        card = make_cnn(tiles, out, name=name, steps=steps, seed=seed, command=command_line(), watch=watch)
+        card = make_cnn(tiles, out, name=name, steps=steps, seed=seed, start=start, command=command_line(), watch=watch)
     typer.echo(f"{out / card.weights_file}: {card.size_bytes / 1e6:.1f} MB, {dict(card.metrics)}")

@@ -164,15 +164,23 @@ def _turned(tiles: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
     return tiles
 
 
-def train_cnn(tiles: TileSet, recipe: CnnRecipe, *, tick: Tick = no_tick) -> ViewClassifier:
+def train_cnn(
+    tiles: TileSet,
+    recipe: CnnRecipe,
+    *,
+    start: Mapping[str, torch.Tensor] | None = None,
+    tick: Tick = no_tick,
+) -> ViewClassifier:
     """Train on views made of tiles; ticks once per 50 steps, returns the classifier in eval mode.
 
-    AdamW under a one-cycle rate; cross-entropy to the kinds' shares plus binary cross-entropy of tumour or not. Tiles
+    `start` are weights of an encoder with the same options to begin with, save for its pooling. AdamW under a one-cycle rate; cross-entropy to the kinds' shares plus binary cross-entropy of tumour or not. Tiles
     of unknown tumour label are left out. Raises Cancelled if `tick` stops it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model, maker = ViewClassifier(recipe), ViewMaker(tiles, recipe)
+        if start is not None:
+            model.encoder.load_state_dict(start)
         optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.15

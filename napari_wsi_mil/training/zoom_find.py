@@ -1,31 +1,28 @@
-"""A start for localisation nets, ours: one net per scale of view learns the guide's map on crops of all slides."""
+"""A start for localisation nets, ours: crops of all slides at the scales that nets of each layer look at."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
 
-from napari_wsi_mil.models.magnet.localiser import Localiser, sparse_map
+from napari_wsi_mil.models.magnet.localiser import Localiser
 from napari_wsi_mil.models.magnet.magnet import MagNet, Rois
+from napari_wsi_mil.training.zoom_colour import Crops, colour_weights, start_from_colour
 from napari_wsi_mil.training.zoom_data import Frames, Pose, ZoomSlide
-from napari_wsi_mil.training.zoom_guide import covered, fenchel_young, heat, spot_cells
+from napari_wsi_mil.training.zoom_guide import covered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from torch import nn
+
     from napari_wsi_mil.training.zoom_guide import GuideMass
     from napari_wsi_mil.training.zoom_recipe import ZoomRecipe
 
-BATCH = 12
-LEARNING_RATE = 2e-2
-"""A net of 4,482 weights under a one-cycle rate; at 3e-3 it needs ten times the steps."""
-RARE = 5.0
-"""Weight of cells with lesion against those without."""
-SHARP = 4.0
-"""Scale of a new net's scores: with 1, as of any normalisation, its map is flat for hundreds of steps."""
+PARTS = (np.array([1.0] * 6), np.array([1.0] * 3 + [0.0] * 3), np.array([0.0] * 3 + [1.0] * 3))
+"""Which of the six colour weights nets beside each other start from."""
 SPREAD = 0.35
 """Crops are up to e^+-this larger than the scale asked for."""
 
@@ -37,17 +34,6 @@ class Kind(NamedTuple):
     """Side over the root's."""
     wanted: float
     """Scale that the guide asks of what is cut from them."""
-
-
-class Crops(NamedTuple):
-    """A batch of views with what the guide says of them."""
-
-    rgb: torch.Tensor
-    """(n, 3, 56, 56)."""
-    cover: torch.Tensor
-    """(n, 56, 56) 1 where a tile of the guide lies."""
-    target: torch.Tensor
-    """(n, 56, 56) the map asked for; 0 where the guide has nothing."""
 
 
 def kinds(network: MagNet, recipe: ZoomRecipe) -> dict[tuple[int, int], Kind]:
@@ -68,75 +54,39 @@ def kinds(network: MagNet, recipe: ZoomRecipe) -> dict[tuple[int, int], Kind]:
 def start_nets(
     network: MagNet, frames: Frames, recipe: ZoomRecipe, *, generator: torch.Generator, tick: Callable[[int, int], None]
 ) -> None:
-    """Train one net per scale of view and copy it to all nets that look at such views.
+    """Let every localisation net start from the colours of what the guide saw in views like those it looks at.
 
-    The loss is cross-entropy per cell to where the guide's tiles lie, and the guide's loss of the map. Slides without
-    a guide's map have nothing to find. Ticks per step over all nets.
+    Nets beside each other start from different weights: of cells and their surroundings, of cells, of surroundings.
+    Slides without a guide's map have nothing to find. Ticks per group of nets.
     """
     of = kinds(network, recipe)
-    scales = sorted({round(kind.view_scale, 6) for kind in of.values()}, reverse=True)
-    for i, scale in enumerate(scales):
-        wanted = max(kind.wanted for kind in of.values() if round(kind.view_scale, 6) == scale)
-        steps = recipe.find_steps
+    every, made = sorted(set(of.values()), reverse=True), dict[float, Crops]()
+    for i, kind in enumerate(every):
+        tick(i, len(every))
+        if kind.view_scale not in made:
+            maker = CropMaker(frames, recipe, kind, cells=network.plan.view_px, generator=generator)
+            made[kind.view_scale] = maker.batch(recipe.find_crops)
+        crops = made[kind.view_scale]
+        weights = colour_weights(crops)
+        for j in range(max(network.plan.patches)):
+            net = Localiser()
+            start_from_colour(net, crops, weights * PARTS[j % len(PARTS)], network.plan, kind.wanted)
+            for depth, patches in enumerate(network.plan.patches, 1):
+                nets = patches - network.frozen(depth)
+                for k in range(network.plan.counts[depth - 1] if j < nets else 0):
+                    if of[depth, k] == kind:
+                        copy_net(net, network.localisers[depth - 1], k * nets + j)
 
-        def told(step: int, begin: int = i * steps, total: int = len(scales) * steps) -> None:
-            tick(begin + step, total)
 
-        net = _one_net(network, frames, recipe, Kind(scale, wanted), generator=generator, told=told)
-        for depth in range(1, network.plan.layers + 1):
-            nets = network.plan.patches[depth - 1] - network.frozen(depth)
-            for k in range(network.plan.counts[depth - 1] if nets else 0):
-                if round(of[depth, k].view_scale, 6) == scale:
-                    copy_net(net, network.localisers[depth - 1], range(k * nets, (k + 1) * nets))
-
-
-def copy_net(one: Localiser, group: nn.Module, numbers: range) -> None:
-    """Copy the weights of a single net into the given nets of a group."""
+def copy_net(one: Localiser, group: nn.Module, number: int) -> None:
+    """Copy the weights of a single net into one of a group."""
     assert isinstance(group, Localiser)
     source, state = one.state_dict(), group.state_dict()
     for name, value in source.items():
         if value.ndim == 0:
             state[name].copy_(value)
             continue
-        each = state[name].unflatten(0, (group.nets, -1))
-        for number in numbers:
-            each[number].copy_(value)
-
-
-def _one_net(
-    network: MagNet,
-    frames: Frames,
-    recipe: ZoomRecipe,
-    kind: Kind,
-    *,
-    generator: torch.Generator,
-    told: Callable[[int], None],
-) -> Localiser:
-    plan, maker = network.plan, CropMaker(frames, recipe, kind, cells=network.plan.view_px, generator=generator)
-    net, likeness = Localiser(), nn.Parameter(torch.tensor([1.0, -4.0]))
-    nn.init.constant_(net.branches[-1].norm.weight, SHARP)  # type: ignore[union-attr, arg-type]
-    optimiser = torch.optim.Adam([*net.parameters(), likeness], LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=recipe.find_steps)
-    net.train()
-    for step in range(recipe.find_steps):
-        told(step)
-        crops = maker.batch(BATCH)
-        scores = net(crops.rgb[:, None])[:, 0]
-        tissue = crops.rgb.amax(1) > 0
-        odds = scores * likeness[0] + likeness[1]
-        cells = functional.binary_cross_entropy_with_logits(
-            odds[tissue], crops.cover[tissue], pos_weight=torch.tensor(RARE)
-        )
-        some = crops.target.sum((1, 2)) > 0
-        p = sparse_map(scores, plan.sparse)
-        loss = 10 * cells + 0.5 * fenchel_young(scores[some], p[some], crops.target[some]).sum() / max(
-            int(some.sum()), 1
-        )
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        optimiser.step()
-        schedule.step()
-    return net
+        state[name].unflatten(0, (group.nets, -1))[number].copy_(value)
 
 
 class CropMaker:
@@ -153,24 +103,23 @@ class CropMaker:
     def batch(self, n: int) -> Crops:
         """Draw `n` views."""
         views = [self._one(self.guided if i % 2 else self.others) for i in range(n)]
-        return Crops(*(torch.stack(part) for part in zip(*views, strict=True)))
+        rgb, cover = (torch.stack(part) for part in zip(*views, strict=True))
+        return Crops(rgb, cover)
 
     def _draw(self, n: int) -> int:
         return int(torch.randint(n, (1,), generator=self.generator))
 
-    def _one(self, slides: Sequence[ZoomSlide]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _one(self, slides: Sequence[ZoomSlide]) -> tuple[torch.Tensor, torch.Tensor]:
         slide = slides[self._draw(len(slides))]
         pose = Pose.draw(self.generator, augment=self.recipe.augment, jitter=self.recipe.jitter)
         guide = self.frames.guide(slide, pose)
         rois = self._place(slide, pose, guide)
         rgb = self.frames.read(slide, pose, rois, self.cells)[0]
-        cover = target = torch.zeros(self.cells, self.cells)
+        cover = torch.zeros(self.cells, self.cells)
         seen = (guide.place - rois.centre) / rois.scale
         if len(guide.mass) and bool((seen.abs() <= 1).all(1).any()):
-            sigma = spot_cells(self.kind.wanted, self.cells)
-            target = heat(seen, guide.mass, self.cells, sigma)
             cover = covered(seen, guide.half / float(rois.scale), self.cells)
-        return rgb, cover, target
+        return rgb, cover
 
     def _place(self, slide: ZoomSlide, pose: Pose, guide: GuideMass) -> Rois:
         if self.kind.view_scale >= 1:

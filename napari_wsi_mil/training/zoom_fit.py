@@ -70,7 +70,7 @@ class ZoomFit:
     def steps(self) -> list[str]:
         """Return the names of all steps in order."""
         recipe, guided = self.recipe, bool(self.guided)
-        start = ["start"] if recipe.find_steps and guided else []
+        start = ["start"] if recipe.find_crops and guided else []
         find = [f"find {n}" for n in range(1, (recipe.find_epochs if guided else 0) + 1)]
         read = ["read"] if recipe.read_rounds else []
         return [*start, *find, *read, *(f"all {n}" for n in range(1, recipe.epochs + 1))]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LEAST_MASS = 0.02
 """Share of the guide's mass that a view must hold for its nets to be told anything."""
+TOO_WIDE = 2.0
+"""Weight of what too wide views cost."""
 SPREAD = 1.6
 """Scale over standard deviation of a round spot: expected L1 distance from its centre."""
 
@@ -102,8 +104,7 @@ def asked(network: MagNet, walk: Walk, guides: list[GuideMass], recipe: ZoomReci
         for k in range(plan.counts[depth - 1] if len(guide.mass) else 0):
             seen = (guide.place - above.centre[b, k].detach()) / above.scale[b, k].detach()
             left = guide.mass * (seen.abs() <= 1).all(1)
-            frozen_view = depth > 1 and network.frozen(depth - 1) and k % plan.patches[depth - 2] == 0
-            sigma = spot_cells(recipe.wanted_scale(depth, under_frozen=frozen_view), cells)
+            sigma = spot_cells(recipe.wanted_scale(depth, under_frozen=_whole(network, depth, k)), cells)
             for j in range(frozen, patches):
                 node = k * patches + j
                 if float(left.sum()) >= LEAST_MASS and j != spared:
@@ -119,16 +120,37 @@ def asked(network: MagNet, walk: Walk, guides: list[GuideMass], recipe: ZoomReci
 
 
 def guide_loss(network: MagNet, walk: Walk, guides: list[GuideMass], recipe: ZoomRecipe) -> torch.Tensor:
-    """Return the guide's loss of a walk: the mean over depths of the mean over what is asked there."""
+    """Return the guide's loss of a walk: the mean over depths of what is asked there, and what too wide views cost."""
     parts = []
     for depth in range(1, network.plan.layers + 1):
         want = asked(network, walk, guides, recipe, depth)
-        if not want.row:
-            continue
-        rows, nodes = list(want.row), list(want.node)
-        each = fenchel_young(walk.scores[depth - 1][rows, nodes], walk.maps[depth - 1][rows, nodes], want.target)
-        parts.append((each * want.weight).sum() / want.weight.sum())
-    return torch.stack(parts).mean() if parts else walk.scores[0].sum() * 0
+        if want.row:
+            rows, nodes = list(want.row), list(want.node)
+            each = fenchel_young(walk.scores[depth - 1][rows, nodes], walk.maps[depth - 1][rows, nodes], want.target)
+            parts.append((each * want.weight).sum() / want.weight.sum())
+        parts.append(TOO_WIDE * too_wide(network, walk, recipe, depth))
+    return torch.stack(parts).sum() / network.plan.layers
+
+
+def too_wide(network: MagNet, walk: Walk, recipe: ZoomRecipe, depth: int) -> torch.Tensor:
+    """Return the mean over the views of a depth of log(scale / scale asked for) squared, where it is above 0.
+
+    A net that is not sure where to look spreads its map, and its view with it; it shall rather choose.
+    """
+    patches, frozen = network.plan.patches[depth - 1], int(network.frozen(depth))
+    wanted = [
+        recipe.wanted_scale(depth, under_frozen=_whole(network, depth, k))
+        for k in range(network.plan.counts[depth - 1])
+    ]
+    scale = walk.theta[depth - 1][..., 0].unflatten(1, (-1, patches))[:, :, frozen:]
+    if not scale.numel():
+        return walk.scores[0].sum() * 0
+    return (scale / scale.new_tensor(wanted)[:, None]).log().clamp_min(0).square().mean()
+
+
+def _whole(network: MagNet, depth: int, parent: int) -> bool:
+    """Tell whether a parent of views of this depth is a frozen patch."""
+    return depth > 1 and network.frozen(depth - 1) and parent % network.plan.patches[depth - 2] == 0
 
 
 def touched(walk: Walk, guides: list[GuideMass]) -> list[float]:

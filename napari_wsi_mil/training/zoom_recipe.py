@@ -55,12 +55,12 @@ class ZoomRecipe:
     """Scale that the guide asks of each layer; the last number serves deeper layers too."""
     guide_frozen: float = 0.09
     """The same for patches cut from a frozen one, which shows as much as its parent."""
-    find_steps: int = 0
-    """Ours: steps in which one localisation net per layer learns the guide's map on crops, to start all from."""
+    find_crops: int = 0
+    """Ours: crops per scale of view from which localisation nets take the colours to start from."""
     find_epochs: int = 0
     """Ours: epochs in which only the localisation nets learn, from the guide, on slides with a guide's map."""
-    find_rate: float = 5e-3
-    """Learning rate of both."""
+    find_rate: float = 1e-3
+    """Learning rate of these epochs."""
     read_rounds: int = 0
     """Ours: passes in which views of all slides are collected for the classifier to learn from, nets unchanged."""
     read_steps: int = 600
@@ -98,7 +98,7 @@ class ZoomRecipe:
 def _problems(recipe: ZoomRecipe) -> list[str]:
     found = []
     lows = {
-        "epochs": 0, "patience": 1, "batch": 1, "find_steps": 0, "find_epochs": 0, "read_rounds": 0, "read_steps": 1,
+        "epochs": 0, "patience": 1, "batch": 1, "find_crops": 0, "find_epochs": 0, "read_rounds": 0, "read_steps": 1,
     }  # fmt: skip
     for name, low in lows.items():
         if getattr(recipe, name) < low:
@@ -123,7 +123,7 @@ def _problems(recipe: ZoomRecipe) -> list[str]:
 
 
 OURS: Mapping[str, Any] = {
-    "epochs": 4, "patience": 4, "batch": 8, "learning_rate": 1e-4, "jitter": 0.3, "find_steps": 600, "find_epochs": 6,
+    "epochs": 4, "patience": 4, "batch": 8, "learning_rate": 1e-4, "jitter": 0.3, "find_crops": 160, "find_epochs": 4,
     "read_rounds": 4,
 }  # fmt: skip
 """Settings for cohorts of a few hundred slides on a CPU, with a guide; without one the find steps fall away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from napari_wsi_mil.models.magnet.localiser import Localiser, locate, sparse_map
 from napari_wsi_mil.models.magnet.plan import ZoomPlan
-from napari_wsi_mil.models.magnet.sampler import bilinear, linearised
+from napari_wsi_mil.models.magnet.sampler import cut
 from napari_wsi_mil.models.registry import build, register
 
 PLAN_OPTIONS = frozenset(field.name for field in dataclasses.fields(ZoomPlan))
@@ -46,7 +47,9 @@ class Walk(NamedTuple):
     """Per depth 1..L (B, K, 56, 56) >= 0: the nets' maps before they were made sparse; 0 for frozen patches, which
     have no net. A net that answers 0 everywhere looks at its whole view, too."""
     views: tuple[torch.Tensor, ...]
-    """Per depth 0..L (B, K, 3, px, px) 0..1: what the localisation nets, and at the end the classifier, saw."""
+    """Per depth 0..L (B, K, 3, px, px) 0..1: what the localisation nets, and at the end the classifier, saw, as RGB."""
+    inputs: tuple[torch.Tensor, ...]
+    """Per depth 0..L-1 (B, K, 3, 56, 56) 0..1: exactly what the localisation nets took; `views` unless `density`."""
 
 
 class MagNet(nn.Module):
@@ -63,7 +66,9 @@ class MagNet(nn.Module):
     view sampled from its parent's reading, so gradients reach all layers, and only its source is read again; the
     final views are sampled from readings of 448 px. Auxiliary classifiers, for training only, see the views of the
     first and of the last layer (paper: layers 1 and 3 of 3), by a small own network or any encoder instead of an
-    ImageNet ResNet-18. `**plan` are the fields of `ZoomPlan`.
+    ImageNet ResNet-18. With `density` (ours, off by default) the localisation nets see 1 - RGB, and 0 where the
+    reading is black: black glass is darker than any lesion, so every edge of tissue would draw them; final views stay
+    RGB. `**plan` are the fields of `ZoomPlan`.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class MagNet(nn.Module):
         cnn_std: Sequence[float] = (0.5, 0.5, 0.5),
         hidden: int = 512,
         dropout: float = 0.0,
+        density: bool = False,
         auxiliary: bool = True,
         auxiliary_cnn: str = "mini-encoder",
         auxiliary_options: Mapping[str, object] | None = None,
@@ -83,7 +89,7 @@ class MagNet(nn.Module):
     ) -> None:
         super().__init__()
         self.plan = _plan(plan)
-        self.n_classes = n_classes
+        self.n_classes, self.density = n_classes, density
         self.localisers = nn.ModuleList(Localiser(nets) if nets else nn.Identity() for nets in self._nets())
         self.cnn = build(cnn, **(cnn_options or {}))
         self.n_features = int(cast("int", self.cnn.n_features))
@@ -131,23 +137,27 @@ class MagNet(nn.Module):
         theta come from linearised multi-sampling (values stay the bilinear ones) with noise from `generator`.
         """
         plan, like = self.plan, cast("torch.Tensor", self.mean)
+        sample = functools.partial(cut, linear=linearised, generator=generator)
         rois = [Rois(like.new_zeros(batch, 1, 2), like.new_ones(batch, 1))]
-        views: list[torch.Tensor] = []
+        inputs: list[torch.Tensor] = []
         thetas, maps, scores = [], [], []
         for depth in range(1, plan.layers + 1):
             source = self._read(read, rois[-1], self._source_px(depth))
-            if not views:
+            coded = dense(source) if self.density else source
+            if not inputs:
                 # the root has no parent to be sampled from: mean over areas of its own reading
-                root = functional.interpolate(source.flatten(0, 1), size=(plan.view_px, plan.view_px), mode="area")
-                views.append(root.view(batch, 1, *root.shape[1:]))
-            seen, p, theta = self._locate(views[-1], depth)
-            px = plan.final_px if depth == plan.layers else plan.view_px
-            views.append(_cut(source, theta, px, _sampler(linearised, generator)))
+                root = functional.interpolate(coded.flatten(0, 1), size=(plan.view_px, plan.view_px), mode="area")
+                inputs.append(root.view(batch, 1, *root.shape[1:]))
+            seen, p, theta = self._locate(inputs[-1], depth)
+            if depth < plan.layers:
+                inputs.append(sample(coded, theta, plan.view_px))
             rois.append(compose(rois[-1], theta))
             thetas.append(theta)
             maps.append(p)
             scores.append(seen)
-        return Walk(tuple(rois), tuple(thetas), tuple(maps), tuple(scores), tuple(views))
+        finals = sample(source, thetas[-1], plan.final_px)
+        shown = [dense(view) for view in inputs] if self.density else inputs
+        return Walk(tuple(rois), tuple(thetas), tuple(maps), tuple(scores), (*shown, finals), tuple(inputs))
 
     def _source_px(self, depth: int) -> int:
         return self.plan.last_source_px if depth == self.plan.layers else self.plan.source_px
@@ -230,7 +240,7 @@ class MagNet(nn.Module):
 
     def fuse(self) -> MagNet:
         """Fold batch normalisations into convolutions everywhere; eval mode only."""
-        for part in self.modules():
+        for part in list(self.modules()):
             fuse = getattr(part, "fuse", None)
             if part is not self and callable(fuse):
                 fuse()
@@ -249,30 +259,18 @@ def compose(parents: Rois, theta: torch.Tensor) -> Rois:
     return Rois(centre + scale[..., None] * theta[..., 1:], scale * theta[..., 0])
 
 
+def dense(views: torch.Tensor) -> torch.Tensor:
+    """Return 1 - views (..., 3, h, w), but 0 where all three are 0: RGB into density, and density back into RGB."""
+    there = views.amax(-3, keepdim=True) > 0
+    return torch.where(there, 1 - views, views)
+
+
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
     """Return log(p / (1 - p)) of every class (B, C); a single logit is its own."""
     if logits.shape[-1] == 1:
         return logits
     others = [torch.cat((logits[:, :c], logits[:, c + 1 :]), 1).logsumexp(1) for c in range(logits.shape[1])]
     return logits - torch.stack(others, 1)
-
-
-def _sampler(linear: bool, generator: torch.Generator | None) -> Callable[..., torch.Tensor]:
-    if not linear:
-        return bilinear
-
-    def sample(source: torch.Tensor, theta: torch.Tensor, px: int, *, repeat: int) -> torch.Tensor:
-        return linearised(source, theta, px, repeat=repeat, generator=generator)
-
-    return sample
-
-
-def _cut(source: torch.Tensor, theta: torch.Tensor, px: int, sample: Callable[..., torch.Tensor]) -> torch.Tensor:
-    """Sample views (B, K * P, 3, px, px) from readings (B, K, 3, h, w)."""
-    batch, parents = source.shape[:2]
-    times = theta.shape[1] // parents
-    views: torch.Tensor = sample(source.flatten(0, 1), theta.flatten(0, 1), px, repeat=times)
-    return views.view(batch, parents * times, *views.shape[1:])
 
 
 def _plan(options: Mapping[str, Any]) -> ZoomPlan:

@@ -69,6 +69,20 @@ def linearised(
     return out if fixed_bias else out + plane[2]
 
 
+def cut(
+    source: torch.Tensor, theta: torch.Tensor, px: int, *, linear: bool, generator: torch.Generator | None
+) -> torch.Tensor:
+    """Sample views (B, K * P, C, px, px) from images (B, K, C, h, w), P side by side from each, by either way."""
+    batch, parents = source.shape[:2]
+    times = theta.shape[1] // parents
+    images, flat = source.flatten(0, 1), theta.flatten(0, 1)
+    if linear:
+        views = linearised(images, flat, px, repeat=times, generator=generator)
+    else:
+        views = bilinear(images, flat, px, repeat=times)
+    return views.view(batch, parents * times, *views.shape[1:])
+
+
 class _Fit(NamedTuple):
     align_corners: bool
     repeat: int

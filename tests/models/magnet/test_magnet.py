@@ -162,6 +162,30 @@ def test_the_root_is_seen_as_the_mean_of_its_reading():
     assert torch.equal(small((2, 2)).eval().walk(read).views[0], torch.full((1, 1, 3, 56, 56), 0.25))
 
 
+def test_nets_can_see_density_while_people_and_the_classifier_see_colours():
+    bare, net = small((2, 2)).eval(), small((2, 2), density=True).eval()
+    net.load_state_dict(bare.state_dict())
+
+    def read(rois, px):
+        """Tissue of one colour in a round field, black glass around it."""
+        line = torch.linspace(-1, 1, px)
+        field = (line[:, None] ** 2 + line**2 < 0.5).float()
+        return (torch.tensor([0.7, 0.4, 0.6]).view(3, 1, 1) * field).expand(*rois.scale.shape, 3, px, px)
+
+    walk = net.walk(read)
+    middle = (slice(None), 28, 28)
+    assert walk.inputs[0][0, 0][middle].tolist() == pytest.approx([0.3, 0.6, 0.4])
+    assert walk.views[0][0, 0][middle].tolist() == pytest.approx([0.7, 0.4, 0.6])
+    assert walk.inputs[0][0, 0, :, 0, 0].tolist() == walk.views[0][0, 0, :, 0, 0].tolist() == [0, 0, 0]
+    # half tissue, half glass: less dense, not darker
+    edge = walk.inputs[0][0, 0, 0]
+    assert 0 < float(edge[edge > 0].min()) < 0.3
+    assert sorted({round(v, 4) for v in walk.views[-1][0, :, 0].flatten().tolist()})[-1] == 0.7
+    plain = bare.walk(read)
+    assert all(a is b for a, b in zip(plain.inputs, plain.views[:-1], strict=True))
+    assert not torch.equal(plain.maps[0], walk.maps[0])
+
+
 def test_linearised_sampling_changes_gradients_and_no_value():
     net = small((2, 2)).eval()
     plain = net.walk(Noise(), 1)

@@ -173,7 +173,8 @@ def train_cnn(
 ) -> ViewClassifier:
     """Train on views made of tiles; ticks once per 50 steps, returns the classifier in eval mode.
 
-    `start` are weights of an encoder with the same options to begin with, save for its pooling. AdamW under a one-cycle rate; cross-entropy to the kinds' shares plus binary cross-entropy of tumour or not. Tiles
+    `start` are weights of an encoder with the same options to begin with, save for its pooling.
+    AdamW under a one-cycle rate; cross-entropy to the kinds' shares plus binary cross-entropy of tumour or not. Tiles
     of unknown tumour label are left out. Raises Cancelled if `tick` stops it.
     """
     with torch.random.fork_rng(devices=[]):

@@ -6,7 +6,7 @@ logistic regression on colour finds them at once; it is written into some channe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from napari_wsi_mil.models.magnet.localiser import Conv, locate, sparse_map
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from napari_wsi_mil.models.magnet.localiser import Localiser
+    from napari_wsi_mil.models.magnet.localiser import Branch, Localiser
     from napari_wsi_mil.models.magnet.plan import ZoomPlan
 
     Floats = npt.NDArray[np.float64]
@@ -108,7 +108,9 @@ def held(theta: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
 
 def _written(net: Localiser, crops: Crops, weights: Floats) -> Wanted:
     """Write the channels that carry colour to the last branch; return what normalisation must leave them."""
-    first, second, third, _ = net.branches
+    first, second, third = (cast("Branch", net.branches[i]) for i in range(3))
+    (narrow, near), (narrow2, near2) = (cast("tuple[Conv, Conv]", tuple(part.two)) for part in (first, second))
+    four = cast("tuple[Conv, ...]", tuple(third.four))
     wanted: Wanted = {}
 
     def put(conv: Conv, channel: int, sources: dict[int, float], bias: float = 0.0) -> None:
@@ -121,19 +123,19 @@ def _written(net: Localiser, crops: Crops, weights: Floats) -> Wanted:
     for c in range(3):
         put(first.one, c, {c: 1.0})
         put(second.one, c, {c: 1.0})
-        put(second.two[0], c, {c: 1.0})
-        put(second.two[1], c, {c: 1.0})
-    put(first.two[0], 0, dict.fromkeys(range(3), -1 / 3), DARK)
-    put(first.two[1], 0, {0: 1.0})  # the fourth channel of the branch: how much glass is near
+        put(narrow2, c, {c: 1.0})
+        put(near2, c, {c: 1.0})
+    put(narrow, 0, dict.fromkeys(range(3), -1 / 3), DARK)
+    put(near, 0, {0: 1.0})  # the fourth channel of the branch: how much glass is near
     put(second.one, 3, {3: 1.0})
     sources = {c: float(weights[c]) for c in range(3)} | {8 + c: float(weights[3 + c]) for c in range(3)} | {3: -BORDER}
     inner = _inner(crops.rgb)
-    near = functional.avg_pool2d(crops.rgb, 3, 1, 1)
-    values = (torch.cat((crops.rgb, near), 1) * torch.tensor(weights).float().view(1, 6, 1, 1)).sum(1)[inner]
+    around = functional.avg_pool2d(crops.rgb, 3, 1, 1)
+    values = (torch.cat((crops.rgb, around), 1) * torch.tensor(weights).float().view(1, 6, 1, 1)).sum(1)[inner]
     least = float(values.min()) if len(values) else 0.0
     put(third.one, 0, sources, -least)
-    put(third.four[0], 0, sources, -least)
-    for conv in third.four[1:]:
+    put(four[0], 0, sources, -least)
+    for conv in four[1:]:
         put(conv, 0, {0: 1.0})
     return wanted
 

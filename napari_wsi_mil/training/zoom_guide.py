@@ -142,7 +142,8 @@ def too_wide(network: MagNet, walk: Walk, recipe: ZoomRecipe, depth: int) -> tor
         recipe.wanted_scale(depth, under_frozen=_whole(network, depth, k))
         for k in range(network.plan.counts[depth - 1])
     ]
-    scale = walk.theta[depth - 1][..., 0].unflatten(1, (-1, patches))[:, :, frozen:]
+    scale = walk.theta[depth - 1][..., 0]
+    scale = scale.reshape(len(scale), -1, patches)[:, :, frozen:]
     if not scale.numel():
         return walk.scores[0].sum() * 0
     return (scale / scale.new_tensor(wanted)[:, None]).log().clamp_min(0).square().mean()

@@ -34,6 +34,8 @@ class Crops(NamedTuple):
     """(n, 3, h, w) float32 0..1."""
     cover: torch.Tensor
     """(n, h, w) 1 where a tile of the guide lies, else 0."""
+    density: bool = False
+    """Whether `rgb` is density, 0 for glass: then cells that are glass in part are no darker than others."""
 
 
 DARK = 0.12
@@ -56,7 +58,7 @@ def colour_weights(crops: Crops) -> Floats:
     as its stain, is taken off first. Both kinds of cells weigh the same. The score has a standard deviation of 1.
     """
     near = functional.avg_pool2d(crops.rgb, 3, 1, 1)
-    inner = _inner(crops.rgb)
+    inner = _inner(crops)
     values = torch.cat((crops.rgb, near), 1)
     count = inner.sum((1, 2)).clamp_min(1)[:, None, None, None]
     mean = (values * inner[:, None]).sum((2, 3), keepdim=True) / count
@@ -68,9 +70,10 @@ def colour_weights(crops: Crops) -> Floats:
     return np.asarray(weights / max(float((rows @ weights).std()), 1e-9))
 
 
-def _inner(rgb: torch.Tensor) -> torch.Tensor:
-    """Return (n, h, w) whether a cell and all around it show tissue."""
-    return functional.avg_pool2d((rgb.amax(1, keepdim=True) > 0).float(), 3, 1, 1)[:, 0] > 0.99
+def _inner(crops: Crops) -> torch.Tensor:
+    """Return (n, h, w) whether a cell shows tissue and, of colours, whether all around it do, too."""
+    tissue = (crops.rgb.amax(1, keepdim=True) > 0).float()
+    return (tissue if crops.density else functional.avg_pool2d(tissue, 3, 1, 1))[:, 0] > 0.99
 
 
 @torch.no_grad()
@@ -82,7 +85,7 @@ def start_from_colour(
     Of all gains and blurs the one whose views hold most of the guide's tiles at about the scale `wanted`.
     """
     some = (crops.cover.sum((1, 2)) > 0).nonzero()[:TRIED, 0]
-    tried = Crops(crops.rgb[some], crops.cover[some])
+    tried = Crops(crops.rgb[some], crops.cover[some], crops.density)
     best, chosen, kept = -float("inf"), (GAINS[0], BLURS[0]), _written(net, tried, weights)
     for gain in GAINS:
         for blur in BLURS:
@@ -128,8 +131,12 @@ def _written(net: Localiser, crops: Crops, weights: Floats) -> Wanted:
     put(narrow, 0, dict.fromkeys(range(3), -1 / 3), DARK)
     put(near, 0, {0: 1.0})  # the fourth channel of the branch: how much glass is near
     put(second.one, 3, {3: 1.0})
-    sources = {c: float(weights[c]) for c in range(3)} | {8 + c: float(weights[3 + c]) for c in range(3)} | {3: -BORDER}
-    inner = _inner(crops.rgb)
+    sources = (
+        {c: float(weights[c]) for c in range(3)}
+        | {8 + c: float(weights[3 + c]) for c in range(3)}
+        | {3: 0.0 if crops.density else -BORDER}
+    )
+    inner = _inner(crops)
     around = functional.avg_pool2d(crops.rgb, 3, 1, 1)
     values = (torch.cat((crops.rgb, around), 1) * torch.tensor(weights).float().view(1, 6, 1, 1)).sum(1)[inner]
     least = float(values.min()) if len(values) else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from napari_wsi_mil.models.magnet.localiser import Localiser
-from napari_wsi_mil.models.magnet.magnet import MagNet, Rois
+from napari_wsi_mil.models.magnet.magnet import MagNet, Rois, dense
 from napari_wsi_mil.training.zoom_colour import Crops, colour_weights, start_from_colour
 from napari_wsi_mil.training.zoom_data import Frames, Pose, ZoomSlide
 from napari_wsi_mil.training.zoom_guide import covered
@@ -65,7 +65,8 @@ def start_nets(
         tick(i, len(every))
         if kind.view_scale not in made:
             maker = CropMaker(frames, recipe, kind, cells=network.plan.view_px, generator=generator)
-            made[kind.view_scale] = maker.batch(recipe.find_crops)
+            drawn = maker.batch(recipe.find_crops)
+            made[kind.view_scale] = Crops(dense(drawn.rgb), drawn.cover, True) if network.density else drawn
         crops = made[kind.view_scale]
         weights = colour_weights(crops)
         for j in range(max(network.plan.patches)):

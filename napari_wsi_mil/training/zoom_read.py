@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_wsi_mil.training.zoom_data import Pose, Reader
+from napari_wsi_mil.training.zoom_data import Pose
+from napari_wsi_mil.training.zoom_look import MORE, Seen, learn_to_look, look
 
 if TYPE_CHECKING:
     from napari_wsi_mil.ticks import Tick
-    from napari_wsi_mil.training.zoom_data import ZoomSlide
     from napari_wsi_mil.training.zoom_fit import ZoomFit
 
 BATCH = 32
@@ -26,21 +26,24 @@ NOISE = 0.1
 def learn_to_read(fit: ZoomFit, tick: Tick) -> float:
     """Train GRU and classifier of `fit.network` on rows of features; keep the state of the lowest held-out loss.
 
-    Every round walks all training slides in new poses; the order of final views is shuffled in training, as no place
-    in the sequence means more than another to begin with. Returns the mean loss of the last steps.
+    Every round walks all training slides in new poses; with a guide the CNN learns from these views first. The order
+    of final views is shuffled in training, as no place in the sequence means more than another to begin with. Returns
+    the mean loss of the last steps.
     """
     recipe, network = fit.recipe, fit.network
     total = recipe.read_rounds * len(fit.kept) + len(fit.held)
-    rows: list[torch.Tensor] = []
-    labels: list[int] = []
+    guided = bool(fit.guided) and recipe.look_steps > 0
+    seen: list[Seen] = []
     for _ in range(recipe.read_rounds):
         for slide, pose in zip(fit.kept, fit.poses(len(fit.kept)), strict=True):
-            tick(len(rows), total)
-            rows.append(_seen(fit, slide, pose))
-            labels.append(slide.label)
-    held = torch.stack([_seen(fit, slide, Pose()) for slide in fit.held])
+            tick(len(seen), total)
+            seen.append(look(fit, slide, pose, more=MORE if guided else 0))
+    if guided:
+        learn_to_look(fit, seen, tick)
+    truth = torch.tensor([one.label for one in seen])
+    known = torch.stack([_features(fit, one.finals) for one in seen])
+    held = torch.stack([_features(fit, look(fit, slide, Pose(), more=0).finals) for slide in fit.held])
     wanted = torch.tensor([slide.label for slide in fit.held])
-    known, truth = torch.stack(rows), torch.tensor(labels)
     parts = nn.ModuleList([network.gru, network.head])
     optimiser = torch.optim.Adam(parts.parameters(), recipe.read_rate, weight_decay=recipe.weight_decay)
     best, kept, losses = float("inf"), copy.deepcopy(parts.state_dict()), []
@@ -67,11 +70,10 @@ def learn_to_read(fit: ZoomFit, tick: Tick) -> float:
 
 
 @torch.no_grad()
-def _seen(fit: ZoomFit, slide: ZoomSlide, pose: Pose) -> torch.Tensor:
-    """Return features (F, D) of the final views of a slide."""
+def _features(fit: ZoomFit, finals: torch.Tensor) -> torch.Tensor:
+    """Return features (F, D) of final views (F, 3, px, px) uint8."""
     fit.network.eval()
-    walk = fit.network.walk(Reader(fit.frames, [slide], [pose]))
-    return fit.network.features(walk.views[-1])[0]
+    return fit.network.features(finals[None].float() / 255)[0]
 
 
 @torch.no_grad()

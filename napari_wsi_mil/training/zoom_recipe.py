@@ -63,7 +63,10 @@ class ZoomRecipe:
     """Learning rate of these epochs."""
     read_rounds: int = 0
     """Ours: passes in which views of all slides are collected for the classifier to learn from, nets unchanged."""
+    look_steps: int = 0
+    """Ours: steps in which the CNN learns which of these views hold what the guide saw."""
     read_steps: int = 600
+    """Steps of the classifier on features of these views."""
     read_rate: float = 3e-4
     held_out: float = 0.2
     """Share of the patients used for early stopping and calibration, where slides do not say it themselves."""
@@ -98,7 +101,8 @@ class ZoomRecipe:
 def _problems(recipe: ZoomRecipe) -> list[str]:
     found = []
     lows = {
-        "epochs": 0, "patience": 1, "batch": 1, "find_crops": 0, "find_epochs": 0, "read_rounds": 0, "read_steps": 1,
+        "epochs": 0, "patience": 1, "batch": 1, "find_crops": 0, "find_epochs": 0, "read_rounds": 0, "look_steps": 0,
+        "read_steps": 1,
     }  # fmt: skip
     for name, low in lows.items():
         if getattr(recipe, name) < low:
@@ -124,7 +128,8 @@ def _problems(recipe: ZoomRecipe) -> list[str]:
 
 OURS: Mapping[str, Any] = {
     "epochs": 4, "patience": 4, "batch": 8, "learning_rate": 1e-4, "jitter": 0.3, "find_crops": 160, "find_epochs": 4,
-    "read_rounds": 4,
+    "read_rounds": 2, "look_steps": 400, "read_steps": 500, "read_rate": 5e-4, "guide_scales": (0.15, 0.35, 0.35),
+    "guide_frozen": 0.12,
 }  # fmt: skip
 """Settings for cohorts of a few hundred slides on a CPU, with a guide; without one the find steps fall away."""
 PAPER: Mapping[str, Any] = {"guide": 0.0, "class_weights": False}

@@ -20,7 +20,7 @@ OPTIONS = {
 }  # fmt: skip
 QUICK = {
     "patches": (2, 2), "options": OPTIONS, "epochs": 2, "batch": 3, "find_crops": 8, "find_epochs": 1, "read_rounds": 1,
-    "read_steps": 4, "learning_rate": 1e-3, "jitter": 0.2,
+    "read_steps": 4, "look_steps": 2, "learning_rate": 1e-3, "jitter": 0.2,
 }  # fmt: skip
 
 

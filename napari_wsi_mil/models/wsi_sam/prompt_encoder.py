@@ -1,0 +1,125 @@
+"""SAM's prompt encoder: points, boxes and masks as tokens and maps (Kirillov et al., Segment Anything, ICCV 2023)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_wsi_mil.errors import BadRequest
+from napari_wsi_mil.models.wsi_sam.parts import ChannelNorm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_wsi_mil.models.prompted import Prompt
+
+
+class Asked(NamedTuple):
+    """N prompts, encoded."""
+
+    tokens: torch.Tensor
+    """(N, T, width); T is 0 for mask prompts alone."""
+    dense: torch.Tensor
+    """(N, width, g, g), or (1, width, 1, 1) without a mask prompt."""
+
+
+class PromptEncoder(nn.Module):
+    """Turn prompts in pixels of a square view into tokens; weights are shared by both resolutions.
+
+    Places are sines and cosines of random frequencies, x before y, after 0.5 px were added: pixel centres. Points get
+    one more "no point" token if there is no box. `side_px` is the side of the view, `grid` the cells of its embedding;
+    a mask prompt has four times as many.
+    """
+
+    def __init__(self, *, width: int, side_px: int, grid: int, mask_channels: int = 16) -> None:
+        super().__init__()
+        self.side_px, self.grid = side_px, grid
+        self.register_buffer("frequencies", torch.randn(2, width // 2))
+        self.beside, self.on = _token(width), _token(width)
+        self.first_corner, self.last_corner = _token(width), _token(width)
+        self.no_point, self.no_mask = _token(width), _token(width)
+        few = mask_channels // 4
+        self.shrink = nn.Sequential(
+            nn.Conv2d(1, few, 2, 2),
+            ChannelNorm(few),
+            nn.GELU(),
+            nn.Conv2d(few, mask_channels, 2, 2),
+            ChannelNorm(mask_channels),
+            nn.GELU(),
+            nn.Conv2d(mask_channels, width, 1),
+        )
+
+    def forward(
+        self,
+        points_yx: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        *,
+        boxes: torch.Tensor | None = None,
+        masks: torch.Tensor | None = None,
+    ) -> Asked:
+        """Encode N prompts: points (N, P, 2) with labels (N, P) of 1 and 0, boxes (N, 4) as y0, x0, y1, x1, masks
+        (N, 1, 4 grid, 4 grid) logits. Each may be missing; those given have the same N.
+        """
+        parts = []
+        if points_yx is not None and labels is not None and points_yx.shape[1]:
+            kinds = torch.stack((self.beside, self.on))[labels.long()]
+            parts.append(self.place(points_yx) + kinds)
+            if boxes is None:
+                parts.append(self.no_point.expand(len(points_yx), 1, -1))
+        if boxes is not None:
+            corners = self.place(boxes.view(-1, 2, 2))
+            parts.append(corners + torch.stack((self.first_corner, self.last_corner)))
+        dense = self.no_mask[None, :, None, None] if masks is None else self._dense(masks)
+        tokens = torch.cat(parts, 1) if parts else dense.new_zeros(len(dense), 0, dense.shape[1])
+        return Asked(tokens, dense)
+
+    def _dense(self, masks: torch.Tensor) -> torch.Tensor:
+        wanted = 4 * self.grid
+        if masks.shape[-2:] != (wanted, wanted):
+            message = (
+                f"mask prompt: expected logits of {wanted} x {wanted}, got {tuple(masks.shape[-2:])}; give the `raw` "
+                "of an answer of the same model"
+            )
+            raise BadRequest(message)
+        out: torch.Tensor = self.shrink(masks)
+        return out
+
+    def place(self, yx: torch.Tensor) -> torch.Tensor:
+        """Return positional encodings (..., width) of pixels (..., 2)."""
+        return self._waves((yx + 0.5) / self.side_px)
+
+    def grid_places(self) -> torch.Tensor:
+        """Return the positional encodings (1, width, grid, grid) of the embedding's cells, at their centres."""
+        frequencies = self.get_buffer("frequencies")
+        line = (torch.arange(self.grid, device=frequencies.device, dtype=frequencies.dtype) + 0.5) / self.grid
+        yx = torch.stack(torch.meshgrid(line, line, indexing="ij"), -1)
+        return self._waves(yx).permute(2, 0, 1)[None]
+
+    def _waves(self, yx: torch.Tensor) -> torch.Tensor:
+        """Encode shares of the side, 0..1."""
+        angle = 2 * math.pi * ((2 * yx.flip(-1) - 1) @ self.get_buffer("frequencies"))
+        return torch.cat((angle.sin(), angle.cos()), -1)
+
+
+def _token(width: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(width))
+
+
+def stacked(prompts: Sequence[Prompt], *, device: torch.device) -> dict[str, torch.Tensor | None]:
+    """Return prompts of one shape as keywords of `PromptEncoder.forward`."""
+
+    def stack(parts: list[np.ndarray | None]) -> torch.Tensor | None:
+        there = [part for part in parts if part is not None]
+        return torch.from_numpy(np.stack(there)).to(device) if there else None
+
+    masks = stack([prompt.mask for prompt in prompts])
+    return {
+        "points_yx": stack([prompt.points_yx for prompt in prompts]),
+        "labels": stack([prompt.labels for prompt in prompts]),
+        "boxes": stack([prompt.box for prompt in prompts]),
+        "masks": None if masks is None else masks[:, None],
+    }

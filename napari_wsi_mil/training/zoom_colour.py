@@ -44,9 +44,9 @@ BORDER = 2000.0
 """What a cell beside glass loses: half-black pixels look as dark as tumour does."""
 TRIED = 32
 """Crops with a guide that gain and blur are chosen on."""
-COST = 0.5
+COST = 0.7
 """What being off the scale asked for by a factor e costs, in shares of the guide's tiles."""
-GAINS = (0.4, 0.8, 1.5, 3.0)
+GAINS = (0.8, 1.5, 3.0, 5.0)
 BLURS = (0.0, 0.5, 1.0)
 """Share of the score that is the mean over 7 x 7 cells."""
 

@@ -204,4 +204,4 @@ def _import_own() -> None:
         transmil,
     )
     from napari_wsi_mil.models.magnet import magnet  # noqa: F401
-    from napari_wsi_mil.models.wsi_sam import model  # noqa: F401
+    from napari_wsi_mil.models.wsi_sam import model, vit  # noqa: F401

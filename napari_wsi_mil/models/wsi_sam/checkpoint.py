@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from napari_wsi_mil.errors import WeightsError
 from napari_wsi_mil.models.wsi_sam.model import WsiSam
 from napari_wsi_mil.models.wsi_sam.names import own_branch_name, own_name
+from napari_wsi_mil.models.wsi_sam.vit import build_wsi_sam_vit, vit_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ class Released(NamedTuple):
     """The files of one model; `low` and `decoder` are optional, without `high` it is plain SAM."""
 
     sam: Path
-    """mobile_sam.pt: image encoder, prompt encoder and mask decoder."""
+    """mobile_sam.pt, or a file in the layout of SAM's vit_b, l or h: image encoder, prompt encoder, mask decoder."""
     high: Path | None = None
     """net_high.pth."""
     low: Path | None = None
@@ -41,6 +42,8 @@ class Released(NamedTuple):
 
 def load_released(files: Released, *, side_px: int = 1024) -> WsiSam:
     """Build and fill a `WsiSam` from released files, sizes read off the tensors, in eval mode.
+
+    `side_px` is read off too where the encoder is a ViT.
 
     Raises WeightsError if a file cannot be read safely, is of another architecture, or lacks or adds a tensor.
     """
@@ -63,9 +66,10 @@ def load_released(files: Released, *, side_px: int = 1024) -> WsiSam:
 def filled(state: State, *, name: str, branches: str, side_px: int) -> WsiSam:
     """Return a network of the sizes that `state`, under our names, has; raises WeightsError unless all of it fits."""
     try:
-        model = WsiSam(side_px=side_px, branches=branches, **options_of(state))  # type: ignore[arg-type]
+        options = {"side_px": side_px, "branches": branches, **options_of(state)}
+        model: Any = build_wsi_sam_vit(**options) if "vit" in options else WsiSam(**options)
     except (KeyError, ValueError, TypeError, IndexError) as error:
-        message = f"{name}: no TinyViT SAM can be built from these weights ({error}); give mobile_sam.pt whole"
+        message = f"{name}: no SAM can be built from these weights (missing or odd: {error}); give the SAM file whole"
         raise WeightsError(message) from error
     counts = {key: value for key, value in model.state_dict().items() if key.endswith("num_batches_tracked")}
     state = {**counts, **state}
@@ -79,7 +83,8 @@ def filled(state: State, *, name: str, branches: str, side_px: int) -> WsiSam:
         )
         raise WeightsError(message)
     model.load_state_dict(state)
-    return model.eval()
+    model.eval()
+    return model  # type: ignore[no-any-return]
 
 
 def read_state(path: Path) -> State:
@@ -110,11 +115,11 @@ def renamed(state: Mapping[str, torch.Tensor], name: str) -> State:
 
     Raises WeightsError naming the first tensor that has no place.
     """
-    out = {}
+    out, vit = {}, any(key.startswith("image_encoder.blocks.") for key in state)
     for key, value in state.items():
         if key.startswith(_UNUSED):
             continue
-        out[_known(own_name(key), key, name)] = _plain(key, value)
+        out[_known(own_name(key, vit=vit), key, name)] = _plain(key, value)
     return out
 
 
@@ -138,17 +143,15 @@ def _plain(key: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def _refuse_others(name: str, state: State) -> None:
-    if any(key.startswith("image_encoder.layers.") for key in state):
+    if any(key.startswith(("image_encoder.layers.", "image_encoder.blocks.")) for key in state):
         return
-    if any(key.startswith("image_encoder.blocks.") for key in state):
-        got = "SAM with a ViT encoder; name it as a SAM backend instead"
-    elif any("hf_token" in key for key in state):
+    if any("hf_token" in key for key in state):
         got = "the branch of one resolution; give mobile_sam.pt first, this one as high or low"
     elif any(key.startswith("transformer.layers.") for key in state):
         got = "a mask decoder alone; give mobile_sam.pt"
     else:
         got = f"tensors like {min(state)!r}; give mobile_sam.pt"
-    message = f"{name}: expected a SAM checkpoint with a TinyViT encoder, got {got}"
+    message = f"{name}: expected a SAM checkpoint with a TinyViT or ViT encoder, got {got}"
     raise WeightsError(message)
 
 
@@ -192,26 +195,33 @@ def options_of(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
 
     Strides and the decoder's 8 heads leave no trace in the tensors: they are MobileSAM's.
     """
-    stages = range(4)
-    bias = {i: state[f"encoder.stages.{i}.blocks.0.attend.bias"].shape for i in stages if i}
-    widths = [state["encoder.stages.0.merge.widen.conv.weight"].shape[1]]
-    widths += [state[f"encoder.stages.{i}.merge.widen.conv.weight"].shape[0] for i in (0, 1, 2)]
     tokens = state["decoder.mask_tokens"].shape
-    return {
+    common = {
         "width": int(tokens[1]),
         "mask_channels": int(state["prompts.shrink.3.weight"].shape[0]),
-        "encoder": {
-            "widths": widths,
-            "depths": [_count(state, rf"encoder\.stages\.{i}\.blocks\.(\d+)\.") for i in stages],
-            # The first stage has no attention; its entries are not read.
-            "heads": [1] + [int(bias[i][0]) for i in (1, 2, 3)],
-            "windows": [1] + [math.isqrt(bias[i][1]) for i in (1, 2, 3)],
-        },
         "decoder": {
             "hidden": int(state["decoder.rounds.0.mlp.0.weight"].shape[0]),
             "rounds": _count(state, r"decoder\.rounds\.(\d+)\."),
             "proposals": int(tokens[0]) - 1,
         },
+    }
+    if any(key.startswith("encoder.vision.") for key in state):
+        vit = vit_options(state)
+        return {**common, "vit": vit, "side_px": vit["side_px"]}
+    return {**common, "encoder": _tiny_options(state)}
+
+
+def _tiny_options(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    stages = range(4)
+    bias = {i: state[f"encoder.stages.{i}.blocks.0.attend.bias"].shape for i in stages if i}
+    widths = [state["encoder.stages.0.merge.widen.conv.weight"].shape[1]]
+    widths += [state[f"encoder.stages.{i}.merge.widen.conv.weight"].shape[0] for i in (0, 1, 2)]
+    return {
+        "widths": widths,
+        "depths": [_count(state, rf"encoder\.stages\.{i}\.blocks\.(\d+)\.") for i in stages],
+        # The first stage has no attention; its entries are not read.
+        "heads": [1] + [int(bias[i][0]) for i in (1, 2, 3)],
+        "windows": [1] + [math.isqrt(bias[i][1]) for i in (1, 2, 3)],
     }
 
 

@@ -43,6 +43,16 @@ _ENCODER: tuple[tuple[str, str], ...] = (
     (r"layers\.(\d)\.blocks\.(\d+)\.mlp\.fc2\.", r"encoder.stages.\1.blocks.\2.mlp.narrow."),
     (r"layers\.(\d)\.blocks\.(\d+)\.local_conv\.", r"encoder.stages.\1.blocks.\2.local."),
 )
+_VIT: tuple[tuple[str, str], ...] = (
+    (r"pos_embed$", "encoder.vision.pos_embed"),
+    (r"patch_embed\.proj\.", "encoder.vision.patch_embed.projection."),
+    (r"blocks\.(\d+)\.norm([12])\.", r"encoder.vision.layers.\1.layer_norm\2."),
+    (r"blocks\.(\d+)\.", r"encoder.vision.layers.\1."),
+    (r"neck\.0\.", "encoder.vision.neck.conv1."),
+    (r"neck\.1\.", "encoder.vision.neck.layer_norm1."),
+    (r"neck\.2\.", "encoder.vision.neck.conv2."),
+    (r"neck\.3\.", "encoder.vision.neck.layer_norm2."),
+)
 _BRANCH: tuple[tuple[str, str], ...] = (
     (r"hf_token\.weight", "token"),
     (r"compress_vit_feat\.", "early."),
@@ -51,14 +61,16 @@ _BRANCH: tuple[tuple[str, str], ...] = (
 )
 
 
-def own_name(key: str) -> str | None:
-    """Return our name of a tensor of the MobileSAM layout, None if it is no such name."""
+def own_name(key: str, *, vit: bool = False) -> str | None:
+    """Return our name of a tensor of the MobileSAM layout, or with `vit` of SAM's own; None if it is no such name."""
     part, _, rest = key.partition(".")
     if part == "mask_decoder":
         return _decoder_name(rest)
     if part == "prompt_encoder":
         return _first(_PROMPTS, rest)
-    return _encoder_name(rest) if part == "image_encoder" else None
+    if part != "image_encoder":
+        return None
+    return _first(_VIT, rest) if vit else _encoder_name(rest)
 
 
 def own_branch_name(key: str) -> str | None:

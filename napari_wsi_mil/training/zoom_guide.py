@@ -104,7 +104,7 @@ def asked(network: MagNet, walk: Walk, guides: list[GuideMass], recipe: ZoomReci
         for k in range(plan.counts[depth - 1] if len(guide.mass) else 0):
             seen = (guide.place - above.centre[b, k].detach()) / above.scale[b, k].detach()
             left = guide.mass * (seen.abs() <= 1).all(1)
-            sigma = spot_cells(recipe.wanted_scale(depth, under_frozen=_whole(network, depth, k)), cells)
+            sigma = spot_cells(recipe.wanted_scale(depth, under_frozen=is_whole(network, depth, k)), cells)
             for j in range(frozen, patches):
                 node = k * patches + j
                 if float(left.sum()) >= LEAST_MASS and j != spared:
@@ -139,7 +139,7 @@ def too_wide(network: MagNet, walk: Walk, recipe: ZoomRecipe, depth: int) -> tor
     """
     patches, frozen = network.plan.patches[depth - 1], int(network.frozen(depth))
     wanted = [
-        recipe.wanted_scale(depth, under_frozen=_whole(network, depth, k))
+        recipe.wanted_scale(depth, under_frozen=is_whole(network, depth, k))
         for k in range(network.plan.counts[depth - 1])
     ]
     scale = walk.theta[depth - 1][..., 0]
@@ -149,7 +149,7 @@ def too_wide(network: MagNet, walk: Walk, recipe: ZoomRecipe, depth: int) -> tor
     return (scale / scale.new_tensor(wanted)[:, None]).log().clamp_min(0).square().mean()
 
 
-def _whole(network: MagNet, depth: int, parent: int) -> bool:
+def is_whole(network: MagNet, depth: int, parent: int) -> bool:
     """Tell whether a parent of views of this depth is a frozen patch."""
     return depth > 1 and network.frozen(depth - 1) and parent % network.plan.patches[depth - 2] == 0
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from napari_wsi_mil.training.zoom_data import Pose
 from napari_wsi_mil.training.zoom_look import BARE, MORE, SHOWS, Seen, learn_to_look, look
+from napari_wsi_mil.training.zoom_sharpen import sharpen
 
 if TYPE_CHECKING:
     from napari_wsi_mil.ticks import Tick
@@ -35,6 +36,8 @@ def learn_to_read(fit: ZoomFit, tick: Tick) -> float:
     recipe, network = fit.recipe, fit.network
     total = recipe.read_rounds * len(fit.kept) + len(fit.held)
     guided = bool(fit.guided) and recipe.look_steps > 0
+    if fit.guided and recipe.sharpen:
+        sharpen(fit)
     seen: list[Seen] = []
     for _ in range(recipe.read_rounds):
         for slide, pose in zip(fit.kept, fit.poses(len(fit.kept)), strict=True):

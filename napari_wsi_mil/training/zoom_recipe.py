@@ -63,6 +63,9 @@ class ZoomRecipe:
     """Learning rate of these epochs."""
     read_rounds: int = 0
     """Ours: passes in which views of all slides are collected for the classifier to learn from, nets unchanged."""
+    sharpen: bool = False
+    """Ours, not yet tried on a whole cohort: before these passes gains of the nets are raised until views are as
+    narrow as the guide's scales ask."""
     look_steps: int = 0
     """Ours: steps in which the CNN learns which of these views hold what the guide saw."""
     read_steps: int = 600

@@ -10,7 +10,9 @@ import torch
 from napari_wsi_mil.errors import BadRequest, StoreError
 from napari_wsi_mil.models.magnet.magnet import Rois
 from napari_wsi_mil.training.zoom import GuideMap, ZoomRecipe, ZoomSlide, train_zoom, zoom_answers
-from napari_wsi_mil.training.zoom_data import Frames, Pose
+from napari_wsi_mil.training.zoom_data import Frames, Pose, Reader
+from napari_wsi_mil.training.zoom_fit import ZoomFit
+from napari_wsi_mil.training.zoom_sharpen import sharpen
 
 SIDE = 128
 SMALL = {"widths": [4, 8], "depths": [1], "n_features": 8}
@@ -20,7 +22,7 @@ OPTIONS = {
 }  # fmt: skip
 QUICK = {
     "patches": (2, 2), "options": OPTIONS, "epochs": 2, "batch": 3, "find_crops": 8, "find_epochs": 1, "read_rounds": 1,
-    "read_steps": 4, "look_steps": 2, "learning_rate": 1e-3, "jitter": 0.2,
+    "read_steps": 4, "look_steps": 2, "sharpen": True, "learning_rate": 1e-3, "jitter": 0.2,
 }  # fmt: skip
 
 
@@ -158,6 +160,26 @@ def test_the_switches_of_the_plan_reach_the_network(slides, change, counts, nets
     assert [part.nets for part in network.localisers] == nets
     ruled = train_zoom(slides, plain({"sparse": "sparsemax", "rules": "text"})).network
     assert (ruled.plan.sparse, ruled.plan.rules) == ("sparsemax", "text")
+
+
+def test_sharpening_narrows_views_and_leaves_their_order(slides):
+    recipe = ZoomRecipe(**{**QUICK, "guide_scales": (0.5, 0.5), "guide_frozen": 0.3})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        fit = ZoomFit(slides[:6], slides[6:], recipe)
+        before = scales_of(fit)
+        sharpen(fit)
+        after = scales_of(fit)
+    fit.frames.close()
+    assert (after <= before + 1e-6).all()
+    assert after.sum() < before.sum()
+
+
+def scales_of(fit):
+    """The median scale per net of the first layer."""
+    with torch.no_grad():
+        walks = [fit.network.eval().walk(Reader(fit.frames, [slide], [Pose()])) for slide in fit.kept]
+    return torch.stack([walk.theta[0][0, :, 0] for walk in walks]).median(0).values
 
 
 def test_answers_are_probabilities_in_order(slides):

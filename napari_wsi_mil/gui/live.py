@@ -73,7 +73,7 @@ class SlideHost(QObject):
 
     def _frame_later(self) -> None:
         viewer = self._viewer()
-        if viewer is not None:
+        if viewer is not None and _centred(viewer):
             QTimer.singleShot(FRAME_MS, partial(self._frame, _looks(viewer)))
 
     def _frame(self, framed: tuple[object, ...]) -> None:
@@ -113,6 +113,15 @@ def _looks(viewer: ViewerModel) -> tuple[object, ...]:
     """Return where the camera is and how many layers there are."""
     camera = viewer.scene.camera
     return tuple(camera.center), float(camera.zoom), tuple(camera.angles), len(viewer.layers)
+
+
+def _centred(viewer: ViewerModel) -> bool:
+    """Tell whether the middle of all layers is in the middle of the view, as where napari has framed them."""
+    if not len(viewer.layers):
+        return False
+    middle = viewer.layers.extent.world[:, -2:].mean(0)
+    step = viewer.layers.extent.step[-2:]
+    return all(abs(a - b) <= s for a, b, s in zip(viewer.scene.camera.center[-2:], middle, step, strict=True))
 
 
 def _shown(slide: Slide) -> bool:

@@ -160,7 +160,8 @@ class ZoomLines(QObject):
 
         The current node comes first, then depth by depth. Labels stand over the top left corner.
         """
-        result, taken, shown = self._result, [], set()
+        result, shown = self._result, set()
+        taken: list[tuple[float, float, float]] = []
         assert result is not None
         there = [n for n in numbers if n is not None and n in self._seen and self._names[n]]
         for n in sorted(there, key=lambda n: (n != self._node, n)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.slide import Slide
 
-FRAME_MS = 250
 GRACE_S = 0.5
 """A read in progress when its layer goes gets this long before the slide is closed under it."""
 
@@ -62,25 +60,12 @@ class SlideHost(QObject):
         if open_slides(viewer) == [slide]:
             bar = viewer.canvas.overlays.scale_bar
             bar.visible = bar.box = True
-            # napari frames the slide, and then widens its layer controls over the canvas
-            QTimer.singleShot(0, self._frame_later)
         if background.ensure_on():
             show_info(
                 "Slides load in the background now. It is napari's asynchronous slicing; the Slide panel undoes it."
             )
         if slide.mpp is None:
             offer(viewer, slide)
-
-    def _frame_later(self) -> None:
-        viewer = self._viewer()
-        if viewer is not None and _centred(viewer):
-            QTimer.singleShot(FRAME_MS, partial(self._frame, _looks(viewer)))
-
-    def _frame(self, framed: tuple[object, ...]) -> None:
-        """Show the whole slide again unless somebody looked elsewhere or added something since."""
-        viewer = self._viewer()
-        if viewer is not None and _looks(viewer) == framed and len(viewer.layers) > 0:
-            viewer.reset_view()
 
     def _removed(self, event: Any) -> None:
         layer, slide = event.value, slide_of(event.value)
@@ -107,21 +92,6 @@ class SlideHost(QObject):
         self._leaving = waiting
         if not waiting:
             self._timer.stop()
-
-
-def _looks(viewer: ViewerModel) -> tuple[object, ...]:
-    """Return where the camera is and how many layers there are."""
-    camera = viewer.scene.camera
-    return tuple(camera.center), float(camera.zoom), tuple(camera.angles), len(viewer.layers)
-
-
-def _centred(viewer: ViewerModel) -> bool:
-    """Tell whether the middle of all layers is in the middle of the view, as where napari has framed them."""
-    if not len(viewer.layers):
-        return False
-    middle = viewer.layers.extent.world[:, -2:].mean(0)
-    step = viewer.layers.extent.step[-2:]
-    return all(abs(a - b) <= s for a, b, s in zip(viewer.scene.camera.center[-2:], middle, step, strict=True))
 
 
 def _shown(slide: Slide) -> bool:

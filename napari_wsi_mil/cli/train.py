@@ -7,11 +7,16 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_wsi_mil.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from napari_wsi_mil.models.card import ModelCard
 
 app = typer.Typer(no_args_is_help=True, help="Train an encoder or a slide-level head; writes weights and a model card.")
 
@@ -140,17 +145,12 @@ def attention(
 ) -> None:
     """Train a head from slide labels alone; truth outlines, where present, serve for measuring only."""
     from napari_wsi_mil.cli.train_bags import Source
-    from napari_wsi_mil.cli.train_files import sentence
     from napari_wsi_mil.cli.train_head import HeadJob, make_head
     from napari_wsi_mil.cli.train_table import target_of
     from napari_wsi_mil.cli.train_texts import read_texts
-    from napari_wsi_mil.cli.train_watch import check_tensorboard, watching
     from napari_wsi_mil.training.attention import recipe_for
 
-    tables = (*(slides or ()), *(cohort or ()))
-    if not tables or draws < 0:
-        message = "give --slides CSV or --cohort DIR, and --draws 0 or more." if not tables else "--draws: 0 or more."
-        raise BadRequest(message)
+    tables = tables_of(slides, cohort, draws=draws)
     wishes = {
         "epochs": epochs, "patience": patience, "learning_rate": learning_rate, "accumulate": accumulate,
         "augment": None if augment is None else augment.value, "class_weights": class_weights,
@@ -164,10 +164,27 @@ def attention(
         source=Source(encoder, features, imported, device), tests=tuple(test or ()), folds=folds, draws=draws,
         unit=unit, texts=read_texts(about), command=command_line(), resume=resume, force=force,
     )  # fmt: skip
+    make_and_tell(make_head, job, log=log)
+
+
+def tables_of(slides: Sequence[Path] | None, cohort: Sequence[Path] | None, *, draws: int) -> tuple[Path, ...]:
+    """Return all tables to learn from; raises BadRequest if there is none, or for a negative number of draws."""
+    tables = (*(slides or ()), *(cohort or ()))
+    if not tables or draws < 0:
+        message = "give --slides CSV or --cohort DIR, and --draws 0 or more." if not tables else "--draws: 0 or more."
+        raise BadRequest(message)
+    return tables
+
+
+def make_and_tell(make: Callable[..., tuple[ModelCard, Mapping[str, Any]]], job: Any, *, log: Log) -> None:
+    """Train by slide labels, with TensorBoard beside it where asked for, and say how good the model was found to be."""
+    from napari_wsi_mil.cli.train_files import sentence
+    from napari_wsi_mil.cli.train_watch import check_tensorboard, watching
+
     if log is Log.TENSORBOARD:
         check_tensorboard()
-    with watching(log=out / "tensorboard" if log is Log.TENSORBOARD else None) as watch:
-        card, measures = make_head(job, watch=watch)
+    with watching(log=job.out / "tensorboard" if log is Log.TENSORBOARD else None) as watch:
+        card, measures = make(job, watch=watch)
     for what, found in measures.items():
         typer.echo(f"{what}: {sentence(found)}")
-    typer.echo(f"{out / card.weights_file}: {card.size_bytes / 1e6:.1f} MB; card, tables and pictures beside it")
+    typer.echo(f"{job.out / card.weights_file}: {card.size_bytes / 1e6:.1f} MB; card, tables and pictures beside it")

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_wsi_mil.cli.files import check_output_folder, filling
+from napari_wsi_mil.cli.files import filling
 from napari_wsi_mil.cli.train_bags import DEFAULT_ENCODER, Encoded, Source, check_encoder, slide_bags
+from napari_wsi_mil.cli.train_checks import (
+    CHECKPOINTS,
+    check_apart,
+    check_every_class,
+    check_run_folder,
+    check_test_names,
+    round_as_stored,
+)
 from napari_wsi_mil.cli.train_files import draw_answers, draw_curves, write_history, write_measures, write_predictions
 from napari_wsi_mil.cli.train_store import Result, store_head
 from napari_wsi_mil.cli.train_table import Entry, Target, read_tables
@@ -27,8 +35,6 @@ if TYPE_CHECKING:
     from napari_wsi_mil.training.bags import LabelledBag
     from napari_wsi_mil.training.measuring import Answers
     from napari_wsi_mil.training.splits import AnyBag, Parts
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -92,17 +98,8 @@ def _check_job(job: HeadJob) -> None:
         heads = ", ".join(sorted(set(known) & SETTINGS.keys()))
         message = f"--model {job.recipe.architecture!r} is not known: expected one of {heads}, or of a plugin's."
         raise BadRequest(message)
-    unfinished = (job.out / CHECKPOINTS).is_dir()
-    if unfinished and not (job.resume or job.force):
-        message = f"{job.out}: holds an unfinished training; give --resume to go on, or --force to start anew."
-        raise BadRequest(message)
-    if job.resume and not unfinished and (job.out / f"{job.name}.json").exists():
-        message = f"{job.out}: holds the finished model {job.name}, there is nothing to resume; leave out --resume."
-        raise BadRequest(message)
-    check_output_folder(job.out, force=job.force or job.resume)
-    if len({place.stem for place in job.tests} | {"folds", "test"}) != len(job.tests) + 2:
-        message = "--test: expected tables of different names, not called folds or test; rename one."
-        raise BadRequest(message)
+    check_run_folder(job.out, job.name, resume=job.resume, force=job.force)
+    check_test_names(job.tests, ("folds", "test"))
     if job.source.imported is None:
         check_encoder(find_card(job.source.encoder or DEFAULT_ENCODER))
     # Built once for nothing, so that a wrong option is told before hours of embedding.
@@ -124,16 +121,11 @@ def _check_plan(entries: Sequence[Entry], tests: dict[str, list[Entry]], job: He
     parts, folds = _plan(entries, job)
     for learn in (parts.learn, *(fold.learn for fold in folds)):
         hold_out(learn, job.recipe.held_out, seed=seed, task=task)
-    known = {entry.group for entry in entries}
     for name, rows in {"test": parts.test, **tests}.items():
-        shared = sorted({entry.group for entry in rows} & known) if name in tests else []
-        if shared:
-            message = f"test set {name}: {', '.join(shared[:3])} is among the training slides; measure on others."
-            raise BadRequest(message)
-        missing = [label for k, label in enumerate(target.names) if all(entry.label != k for entry in rows)]
-        if rows and task == "classify" and missing:
-            message = f"test set {name}: has no slide of {', '.join(missing[:3])}, expected every class; add some."
-            raise BadRequest(message)
+        if name in tests:
+            check_apart(name, rows, entries)
+        if rows and task == "classify":
+            check_every_class(name, rows, target)
         if rows and task == "regress" and (len(rows) < 3 or len({entry.value for entry in rows}) < 2):
             message = f"test set {name}: has {len(rows)} slides, expected three or more whose values differ; add some."
             raise BadRequest(message)
@@ -165,9 +157,7 @@ def _train(bags: Sequence[LabelledBag], further: dict[str, list[LabelledBag]], j
         tiles.append(tile_measures(trained.head, fold.test))
     final = _one(parts.learn, "final", job, watch=watch)
     histories["final"] = final.history
-    for tensor in final.head.state_dict().values():
-        if tensor.is_floating_point():  # as it is stored, so that the figures are those of the file
-            tensor.copy_(tensor.half().float())
+    round_as_stored(final.head)
     test_bags = ({"test": parts.test} if parts.test else {}) | further
     sets: dict[str, Answers] = {"folds": pooled(tested)} if tested else {}
     sets |= {name: answers(final.head, rows, task=task, scale=final.scale) for name, rows in test_bags.items()}

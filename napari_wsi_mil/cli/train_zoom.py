@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_wsi_mil.cli.train import Log, Seed, Settings, command_line, options_of
+from napari_wsi_mil.cli.train import Log, Seed, Settings, command_line, make_and_tell, options_of, tables_of
 from napari_wsi_mil.errors import BadRequest
 
 ZOOM_EXAMPLE = (
@@ -76,16 +76,11 @@ def zoom(
     seed: Seed = 0,
 ) -> None:
     """Train a MagNet, which learns where to zoom, from slide labels alone."""
-    from napari_wsi_mil.cli.train_files import sentence
     from napari_wsi_mil.cli.train_table import target_of
     from napari_wsi_mil.cli.train_texts import read_texts
-    from napari_wsi_mil.cli.train_watch import check_tensorboard, watching
     from napari_wsi_mil.cli.train_zoom_job import ZoomJob, make_zoom
 
-    tables = (*(slides or ()), *(cohort or ()))
-    if not tables or draws < 0:
-        message = "give --slides CSV or --cohort DIR, and --draws 0 or more." if not tables else "--draws: 0 or more."
-        raise BadRequest(message)
+    tables = tables_of(slides, cohort, draws=draws)
     wishes: dict[str, Any] = {
         "epochs": epochs, "patience": patience, "learning_rate": learning_rate, "batch": batch,
         **options_of(step or []),
@@ -100,13 +95,7 @@ def zoom(
         features=features, tests=tuple(test or ()), draws=draws, device=device, texts=read_texts(about),
         command=command_line(), resume=resume, force=force,
     )  # fmt: skip
-    if log is Log.TENSORBOARD:
-        check_tensorboard()
-    with watching(log=out / "tensorboard" if log is Log.TENSORBOARD else None) as watch:
-        card, measures = make_zoom(job, watch=watch)
-    for what, found in measures.items():
-        typer.echo(f"{what}: {sentence(found)}")
-    typer.echo(f"{out / card.weights_file}: {card.size_bytes / 1e6:.1f} MB; card, tables and pictures beside it")
+    make_and_tell(make_zoom, job, log=log)
 
 
 def patches_of(text: str) -> tuple[int, ...]:

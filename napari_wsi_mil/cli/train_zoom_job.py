@@ -6,13 +6,21 @@ import shutil
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_wsi_mil.cli.files import check_output_folder, filling
+from napari_wsi_mil.cli.files import filling
 from napari_wsi_mil.cli.settle import opened
+from napari_wsi_mil.cli.train_checks import (
+    CHECKPOINTS,
+    check_apart,
+    check_every_class,
+    check_run_folder,
+    check_test_names,
+    round_as_stored,
+)
 from napari_wsi_mil.cli.train_files import draw_answers, draw_curves, write_history, write_measures, write_predictions
 from napari_wsi_mil.cli.train_store import store
 from napari_wsi_mil.cli.train_table import Entry, Target, read_tables
 from napari_wsi_mil.cli.train_texts import CLASS_PROTOCOL, INTERVALS, Texts
-from napari_wsi_mil.errors import BadRequest, ContractMismatch
+from napari_wsi_mil.errors import ContractMismatch
 from napari_wsi_mil.models.registry import find_card, load_model
 
 if TYPE_CHECKING:
@@ -24,7 +32,6 @@ if TYPE_CHECKING:
     from napari_wsi_mil.training.measuring import Answers
     from napari_wsi_mil.training.zoom import TrainedZoom, ZoomRecipe, ZoomSlide
 
-CHECKPOINTS = "checkpoints"
 GUIDED = (
     "Where to zoom was learned with the help of {guide}, a head that had learned from slide labels alone; outlines "
     "were never used in training."
@@ -72,7 +79,9 @@ def make_zoom(job: ZoomJob, *, watch: Watch) -> tuple[ModelCard, dict[str, Any]]
     entries, target = read_tables(job.tables, job.target)
     tests = {place.stem: read_tables([place], target)[0] for place in job.tests}
     check_targets(entries, "classify", target.names)
-    _check_tests(entries, tests, target)
+    for name, found in tests.items():
+        check_apart(name, found, entries)
+        check_every_class(name, found, target)
     job, weights = _with_cnn(job)
     slides = _guided([_slide(entry) for entry in entries], job, watch=watch)
     named = any(slide.split == "test" for slide in slides)
@@ -87,9 +96,7 @@ def make_zoom(job: ZoomJob, *, watch: Watch) -> tuple[ModelCard, dict[str, Any]]
         told=watch.told("final", "AUROC"),
         watch=watch,
     )
-    for tensor in trained.network.state_dict().values():
-        if tensor.is_floating_point():  # as it is stored, so that the figures are those of the file
-            tensor.copy_(tensor.half().float())
+    round_as_stored(trained.network)
     rows = ({} if parts is None else {"test": parts.test}) | {
         name: [_slide(entry) for entry in found] for name, found in tests.items()
     }
@@ -101,34 +108,12 @@ def make_zoom(job: ZoomJob, *, watch: Watch) -> tuple[ModelCard, dict[str, Any]]
 
 
 def _check(job: ZoomJob) -> None:
-    unfinished = (job.out / CHECKPOINTS).is_dir()
-    if unfinished and not (job.resume or job.force):
-        message = f"{job.out}: holds an unfinished training; give --resume to go on, or --force to start anew."
-        raise BadRequest(message)
-    if job.resume and not unfinished and (job.out / f"{job.name}.json").exists():
-        message = f"{job.out}: holds the finished model {job.name}, there is nothing to resume; leave out --resume."
-        raise BadRequest(message)
-    check_output_folder(job.out, force=job.force or job.resume)
-    if len({place.stem for place in job.tests} | {"test"}) != len(job.tests) + 1:
-        message = "--test: expected tables of different names, not called test; rename one."
-        raise BadRequest(message)
+    check_run_folder(job.out, job.name, resume=job.resume, force=job.force)
+    check_test_names(job.tests, ("test",))
     for name, kind in ((job.guide, "head"), (job.cnn, "encoder")):
         if name is not None and find_card(name).kind != kind:
             message = f"model {name!r} is {find_card(name).a_kind}, expected one of kind {kind}; choose another."
             raise ContractMismatch(message)
-
-
-def _check_tests(entries: Sequence[Entry], tests: Mapping[str, Sequence[Entry]], target: Target) -> None:
-    known = {entry.group for entry in entries}
-    for name, rows in tests.items():
-        shared = sorted({entry.group for entry in rows} & known)
-        if shared:
-            message = f"test set {name}: {', '.join(shared[:3])} is among the training slides; measure on others."
-            raise BadRequest(message)
-        missing = [label for k, label in enumerate(target.names) if all(entry.label != k for entry in rows)]
-        if missing:
-            message = f"test set {name}: has no slide of {', '.join(missing[:3])}, expected every class; add some."
-            raise BadRequest(message)
 
 
 def _with_cnn(job: ZoomJob) -> tuple[ZoomJob, Any]:

@@ -14,7 +14,7 @@ from napari_wsi_mil.errors import ContractMismatch, WeightsError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-KINDS = {"encoder": "an encoder", "head": "a head", "zoom": "a zoom model"}
+KINDS = {"encoder": "an encoder", "head": "a head", "zoom": "a zoom model", "segment": "a prompt model"}
 """Kinds of models, in words."""
 WEIGHTS = (".safetensors", "pytorch_model.bin")  # the second only from the hub, read with weights_only
 NOTICE = "Research use only. Not a diagnosis."
@@ -28,20 +28,23 @@ class ModelCard:
     """
 
     name: str
-    kind: Literal["encoder", "head", "zoom"]
+    kind: Literal["encoder", "head", "zoom", "segment"]
     architecture: str
     """Name in the registry of builders; `options` are the builder's keywords."""
     options: Mapping[str, Any]
     title: str
     task: str
     classes: tuple[str, ...]
-    """Names of the logits in order; empty for an encoder."""
+    """Names of the logits in order; empty for an encoder and a prompt model."""
     n_features: int
-    """Length of a feature row: what an encoder gives, what a head takes, what a zoom model makes of each final view."""
+    """Length of a feature row: what an encoder gives, what a head takes, what a zoom model makes of each final view;
+    for a prompt model the width of its tokens."""
     tile_px: int
-    """Side of the square tile an encoder is fed with; for a head that of its encoder, for a zoom model a final view."""
+    """Side of the square tile an encoder is fed with; for a head that of its encoder, for a zoom model a final view,
+    for a prompt model its high-resolution view."""
     mpp: float
-    """um/px at which tiles are read; `tile_px * mpp` is the field in um. 0 for a zoom model: it reads at any."""
+    """um/px at which tiles, or high-resolution views, are read; `tile_px * mpp` is the field in um. 0 for a zoom model:
+    it reads at any."""
     weights_file: str
     """File name beside the card."""
     sha256: str
@@ -100,7 +103,7 @@ class ModelCard:
 
     @property
     def a_kind(self) -> str:
-        """What the model is, in words: "an encoder", "a head" or "a zoom model"."""
+        """What the model is, in words, such as "an encoder"."""
         return KINDS[self.kind]
 
 
@@ -108,7 +111,7 @@ def _problems(card: ModelCard) -> list[str]:
     """Return sentences on everything wrong with the card."""
     found = []
     if card.kind not in KINDS:
-        found.append(f"expected kind 'encoder', 'head' or 'zoom', got {card.kind!r}")
+        found.append(f"expected kind 'encoder', 'head', 'zoom' or 'segment', got {card.kind!r}")
     if Path(card.weights_file).name != card.weights_file or not card.weights_file.endswith(WEIGHTS):
         found.append(f"expected weights_file to be a plain *.safetensors name, got {card.weights_file!r}")
     if len(card.sha256) != 64 or set(card.sha256) - set("0123456789abcdef"):
@@ -123,10 +126,12 @@ def _problems(card: ModelCard) -> list[str]:
         found.append(f"an encoder needs mean and std of three channels, std above 0, got {card.mean} and {card.std}")
     if card.target not in ("classes", "value"):
         found.append(f"expected target 'classes' or 'value', got {card.target!r}")
-    if card.kind != "encoder" and card.target == "classes" and len(card.classes) < 2:
+    if card.kind not in ("encoder", "segment") and card.target == "classes" and len(card.classes) < 2:
         found.append(f"{KINDS.get(card.kind, 'a model')} needs at least two classes, got {card.classes}")
     if card.kind == "zoom" and card.target != "classes":
         found.append(f"a zoom model answers with classes, got target {card.target!r}")
+    if card.kind == "segment" and (card.target != "classes" or card.encoder):
+        found.append(f"a prompt model has neither value nor encoder, got target {card.target!r}, {card.encoder!r}")
     if card.kind == "head" and card.target == "value" and (len(card.classes) != 1 or not card.value_std > 0):
         found.append(f"a head of a value needs its one name and a value_std above 0, got {card.classes}")
     if card.kind == "head" and not (card.encoder and card.encoder_sha256):

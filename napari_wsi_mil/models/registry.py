@@ -96,7 +96,7 @@ class Cards(NamedTuple):
 def all_cards(kind: str | None = None) -> Cards:
     """Return the cards of this package, the user's models folder and other packages, sorted by name.
 
-    `kind` keeps encoders, heads or zoom models. Cards that cannot be read, and different ones of one name, are left
+    `kind` keeps models of one kind. Cards that cannot be read, and different ones of one name, are left
     out and told of in `problems`; the others stay.
     """
     good, problems = _offered()

@@ -28,6 +28,19 @@ ZOOM = {
 }
 
 
+SEGMENT = {
+    "name": "sam-small",
+    "kind": "segment",
+    "architecture": "wsi-sam",
+    "options": {"side_px": 512, "width": 128},
+    "classes": (),
+    "n_features": 128,
+    "tile_px": 512,
+    "encoder": None,
+    "encoder_sha256": None,
+}
+
+
 def test_round_trip_through_json(tmp_path, make_card):
     card = make_card()
     path = save_card(card, tmp_path)
@@ -50,10 +63,15 @@ def test_a_zoom_model_has_no_pixel_size_and_no_encoder(tmp_path, make_card):
     assert [make_card(**changes).a_kind for changes in (ENCODER, {}, ZOOM)] == ["an encoder", "a head", "a zoom model"]
 
 
+def test_a_prompt_model_needs_no_classes(tmp_path, make_card):
+    card = load_card(save_card(make_card(**SEGMENT), tmp_path))
+    assert (card.kind, card.a_kind, card.classes, card.field_um) == ("segment", "a prompt model", (), 512.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "decoder"}, "expected kind 'encoder', 'head' or 'zoom', got 'decoder'"),
+        ({"kind": "decoder"}, "expected kind 'encoder', 'head', 'zoom' or 'segment', got 'decoder'"),
         ({"weights_file": "../small.safetensors"}, "expected weights_file to be a plain"),
         ({"weights_file": "small.pt"}, "expected weights_file to be a plain"),
         ({"sha256": "abc"}, "expected sha256 to be 64 hexadecimal digits, got 'abc'"),
@@ -67,6 +85,12 @@ def test_a_zoom_model_has_no_pixel_size_and_no_encoder(tmp_path, make_card):
         (ZOOM | {"mpp": 0.5}, r"a zoom model reads at no um/px of its own, expected mpp 0, got 0\.5"),
         (ZOOM | {"mpp": float("nan")}, "expected mpp 0, got nan"),
         (ZOOM | {"classes": ("tumour",)}, "a zoom model needs at least two classes"),
+        (
+            SEGMENT | {"encoder": "wsi-mini"},
+            "a prompt model has neither value nor encoder, got target 'classes', 'wsi-mini'",
+        ),
+        (SEGMENT | {"target": "value"}, "a prompt model has neither value nor encoder, got target 'value'"),
+        (SEGMENT | {"mpp": 0.0}, r"expected mpp above 0, got 0\.0"),
         (ZOOM | {"target": "value"}, "a zoom model answers with classes, got target 'value'"),
     ],
 )

@@ -14,6 +14,17 @@ from napari_wsi_mil.layers.attention import (
     heat_place,
     tiles_layer,
 )
+from napari_wsi_mil.layers.object_preview import raster_preview
+from napari_wsi_mil.layers.objects import (
+    class_colours,
+    faces,
+    keyhole,
+    object_shapes,
+    objects_layer,
+    outline_of_shape,
+    prompt_layers,
+    prompt_shapes,
+)
 from napari_wsi_mil.layers.outlines import shapes_polygons, tissue_layer
 from napari_wsi_mil.layers.placing import LayerData, place_of
 from napari_wsi_mil.layers.slides import CHANNEL_COLOURS, contrast_limits, slide_layers
@@ -29,15 +40,24 @@ __all__ = [
     "PLAIN_HEAT",
     "LayerData",
     "attention_layer",
+    "class_colours",
     "contrast_limits",
     "edge_widths",
+    "faces",
     "heat_metadata",
     "heat_name",
     "heat_options",
     "heat_place",
+    "keyhole",
     "node_labels",
     "node_table",
+    "object_shapes",
+    "objects_layer",
+    "outline_of_shape",
     "place_of",
+    "prompt_layers",
+    "prompt_shapes",
+    "raster_preview",
     "shapes_polygons",
     "slide_layers",
     "tiles_layer",

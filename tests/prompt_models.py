@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import torch
 from scipy import ndimage
@@ -14,29 +12,30 @@ INSIDE = 8.0
 """Logit of a pixel that belongs to the answer, and less than 0 as much outside."""
 
 
-@dataclass
 class ColourModel:
     """Answers with the pixels that look like the one pointed at, and counts what it is asked.
 
     To points: pixels connected to a positive one (4-connected) whose colour is near that pixel's, less those so
     connected to a negative one. To a box: pixels inside it whose colour is near that of its centre. To a mask: pixels
-    above 0 of it. The mask has a cell per pixel, so outlines run exactly between pixels.
+    above 0 of it. The mask has a cell per pixel, so outlines run exactly between pixels. `near` is the largest
+    difference in any of R, G, B, `most` the prompts that fit in its memory at once.
     """
 
-    side_px: int = 64
-    two_views: bool = True
-    mpp: float = 1.0
-    near: float = 30.0
-    """Largest difference in any of R, G, B."""
-    most: int = 10**6
-    """Prompts that fit in its memory at once."""
-    name: str = "colour-model"
-    sha256: str | None = "c" * 64
-    encoded: list[tuple[int, ...]] = field(default_factory=list)
-    """Mean colour of each picture encoded."""
-    asked: list[int] = field(default_factory=list)
-    """Prompts per call of decode."""
-    lows: list[bool] = field(default_factory=list)
+    def __init__(
+        self, *, side_px: int = 64, two_views: bool = True, mpp: float = 1.0, near: float = 30.0, most: int = 10**6
+    ) -> None:
+        self.side_px, self.two_views, self.mpp, self.near, self.most = side_px, two_views, mpp, near, most
+        self.name, self.sha256 = "colour-model", "c" * 64
+        self.encoded: list[tuple[int, ...]] = []
+        """Mean colour of each picture encoded."""
+        self.asked: list[int] = []
+        """Prompts per call of decode."""
+        self.lows: list[bool] = []
+        """Whether the low view was given, per call."""
+
+    @property
+    def mask_px(self) -> int:
+        return self.side_px
 
     def encode(self, picture: np.ndarray) -> Embedding:
         assert picture.shape == (self.side_px, self.side_px, 3)

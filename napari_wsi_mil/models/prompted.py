@@ -152,6 +152,10 @@ class PromptModel(Protocol):
     """Side of the square it sees; pictures may be smaller, not larger."""
 
     @property
+    def mask_px(self) -> int:
+        """Side of the square of logits it answers with, and takes as a prompt."""
+
+    @property
     def two_views(self) -> bool:
         """Whether it also wants the view of half the resolution about the same centre."""
 

@@ -60,6 +60,11 @@ class SamBackend:
         return self
 
     @property
+    def mask_px(self) -> int:
+        """Side of the square of logits it answers with, and takes as a prompt."""
+        return 4 * self.side_px // int(self.model.config.prompt_encoder_config.patch_size)
+
+    @property
     def device(self) -> torch.device:
         """Where the network is."""
         found: torch.device = self.model.device
@@ -143,8 +148,7 @@ class SamBackend:
         return asked
 
     def _fitting(self, masks: torch.Tensor) -> torch.Tensor:
-        config = self.model.config.prompt_encoder_config
-        side = 4 * self.side_px // int(config.patch_size)
+        side = self.mask_px
         if masks.shape[-1] != side:
             message = (
                 f"mask prompt: expected logits of {side} x {side}, got {tuple(masks.shape[-2:])}; give the `raw` of an "

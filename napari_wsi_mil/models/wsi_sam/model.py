@@ -82,6 +82,11 @@ class WsiSam(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     @property
+    def mask_px(self) -> int:
+        """Side of the square of logits it answers with, and takes as a prompt."""
+        return 4 * int(self.prompts.grid)
+
+    @property
     def two_views(self) -> bool:
         """Whether there is a low-resolution branch."""
         return self.low is not None

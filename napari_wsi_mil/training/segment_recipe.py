@@ -1,0 +1,91 @@
+"""Everything that decides how a prompt model is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from napari_wsi_mil.errors import BadRequest
+
+Source = Literal["glands", "nuclei", "shapes", "regions"]
+Stage = Literal["sam", "tokens"]
+SOURCES: tuple[Source, ...] = ("glands", "nuclei", "shapes", "regions")
+MINI: Mapping[str, Any] = {
+    "side_px": 256,
+    "width": 128,
+    "encoder": {
+        "widths": [24, 64, 128, 128], "depths": [1, 2, 3, 1], "heads": [1, 2, 4, 4], "windows": [8, 8, 8, 8],
+        "strides": [2, 1, 1],
+    },
+    "decoder": {"heads": 4, "hidden": 512},
+}  # fmt: skip
+"""Our small WSI-SAM: stride 8, so that an answer has a logit for every 2 x 2 px."""
+
+
+@dataclass(frozen=True)
+class SegmentRecipe:
+    """Everything that decides how a WSI-SAM is trained; raises BadRequest for a value that makes no sense.
+
+    Two stages: "sam", a small SAM from scratch; then it is frozen and "tokens", the branches of both resolutions,
+    learn on outlined glands and nuclei (section 2.6 of the paper).
+    """
+
+    options: Mapping[str, Any] = field(default_factory=lambda: dict(MINI))
+    """Keywords of `WsiSam`."""
+    asked: tuple[Source, ...] = ("nuclei", "shapes", "regions")
+    """What SAM is asked for in its stage: other objects than the glands the tokens are for, as in the paper."""
+    steps: int = 2000
+    """Of stage "sam"."""
+    token_steps: int = 600
+    """Of stage "tokens"."""
+    batch: int = 4
+    """Pictures per step."""
+    prompts: int = 3
+    """Per picture."""
+    learning_rate: float = 1e-3
+    token_rate: float = 1e-3
+    weight_decay: float = 0.02
+    warm: float = 0.06
+    """Share of a stage's steps in which the rate rises; then it falls as a cosine."""
+    averaging: float = 0.995
+    """Decay per step of the running mean of the weights, which is what is kept."""
+    again: float = 0.6
+    """Share of steps that go on to a second round: a click on the largest error, the answer's logits as mask."""
+    dense: float = 2.0
+    """Stage "sam": weight of the auxiliary head that tells glands, nuclei and their rims from the rest."""
+    summed: float = 1.0
+    """Stage "tokens": weight of the loss of the mask with SAM's own added, which is what is used; the paper: 0."""
+    nuclei: float = 0.25
+    """Share of pictures made of tiles with outlined nuclei."""
+    bfloat16: bool = True
+    """Train in mixed precision; the kept weights and all measurements are float32."""
+    clip: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = {name: getattr(self, name) for name in ("steps", "token_steps", "batch", "prompts")}
+        shares = {name: getattr(self, name) for name in ("warm", "averaging", "again", "nuclei")}
+        wrong = [name for name, value in counts.items() if not 1 <= value <= 1_000_000]
+        wrong += [name for name, value in shares.items() if not 0 <= value <= 1]
+        wrong += [name for name in ("learning_rate", "token_rate", "clip") if not 0 < getattr(self, name) < 1e3]
+        wrong += [name for name in ("dense", "summed", "weight_decay") if not 0 <= getattr(self, name) < 1e3]
+        if wrong:
+            message = f"training recipe: {wrong[0]} = {getattr(self, wrong[0])} makes no sense; see SegmentRecipe"
+            raise BadRequest(message)
+        if not self.asked or set(self.asked) - set(SOURCES):
+            message = f"training recipe: expected `asked` of {', '.join(SOURCES)}, got {self.asked}; name some of them"
+            raise BadRequest(message)
+
+    def length(self, stage: Stage) -> int:
+        """Return the number of steps of a stage."""
+        return self.steps if stage == "sam" else self.token_steps
+
+    def rate(self, stage: Stage, step: int) -> float:
+        """Return the learning rate of a step of a stage, counted from 0."""
+        top, length = (self.learning_rate if stage == "sam" else self.token_rate), self.length(stage)
+        rising = max(1.0, self.warm * length)
+        if step < rising:
+            return top * (step + 1) / rising
+        return top * (0.01 + 0.99 * (1 + math.cos(math.pi * (step - rising) / max(1.0, length - rising))) / 2)

@@ -14,6 +14,7 @@ from napari_wsi_mil.cli.cohort import run_rows
 from napari_wsi_mil.cli.files import check_output_folder, filling
 from napari_wsi_mil.cli.progress import progress
 from napari_wsi_mil.cli.settle import opened
+from napari_wsi_mil.cli.wishes import RunWish, for_many, refuse_for_many
 from napari_wsi_mil.cli.within import limited, lines, read_outlines, told, without
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.interop.geojson import read_geojson
@@ -38,26 +39,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Wish(RunWish):
     """What the user asked for; raises BadRequest when a number makes no sense."""
 
-    out: Path
-    model: str | None = None
-    mpp: float | None = None
-    device: str = "auto"
     top: int = 12
     truth: Path | None = None
-    force: bool = False
     features: Source | None = None
     """Features to use instead of encoding; for several slides their folder, with a file per slide."""
     h5: bool = False
     """Write attention.h5 too."""
-    keep_mpp: bool = True
-    """Remember `mpp` for the slide."""
-    threads: int | None = None
-    """Threads of a process that shares the machine with others."""
-    region: Path | None = None
-    """GeoJSON of areas to keep to."""
     drop: Path | None = None
     """GeoJSON of areas to ask about: what would the answer be without their tiles?"""
 
@@ -118,26 +108,16 @@ class AttendWork:
 
 def attend_slides(rows: Sequence[SlideRow], wish: Wish, sharing: Sharing) -> int:
     """Run the model on many slides, results in out/<slide>; returns the exit code: 1 if some slides failed."""
-    from napari_wsi_mil.models.device import pick_device
-
-    if wish.truth is not None:
-        message = "--truth is for one slide, got several; run them one by one."
-        raise BadRequest(message)
-    if wish.region is not None or wish.drop is not None:
-        message = "--region and --drop are for one slide, got several; run them one by one."
-        raise BadRequest(message)
-    if wish.features is not None and not wish.features.path.is_dir():
-        message = f"{wish.features.path}: for several slides --features is a folder with a file per slide."
-        raise BadRequest(message)
-    if wish.out.exists() and not wish.out.is_dir():
-        message = f"{wish.out}: is a file; name a folder."
-        raise BadRequest(message)
+    refuse_for_many(truth=wish.truth, region=wish.region, drop=wish.drop)
+    features = wish.features
+    if features is not None:
+        if not features.path.is_dir():
+            message = f"{features.path}: for several slides --features is a folder with a file per slide."
+            raise BadRequest(message)
+        features = replace(features, path=features.path.resolve())
     if wish.model is not None:
         find_card(wish.model)
-    pick_device(wish.device)
-    check_output_folder(wish.out, force=True)
-    wish.out.mkdir(exist_ok=True)
-    work = AttendWork(replace(wish, out=wish.out.resolve(), threads=sharing.threads))
+    work = AttendWork(replace(for_many(wish, sharing), features=features))
     return run_rows(rows, work, sharing, summary=wish.out / "summary.csv")
 
 

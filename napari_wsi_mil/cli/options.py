@@ -22,3 +22,7 @@ SchedulerOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Outcome as JSON, of several slides a list.")]
 SlideArgument = Annotated[str, typer.Argument(metavar="SLIDE", help="Slide file, folder (OME-Zarr) or URL.")]
+ResultsOption = Annotated[
+    Path, typer.Option(metavar="DIR", help="Folder for the results, of several slides a folder each; made if new.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the results in a folder that is not empty.")]

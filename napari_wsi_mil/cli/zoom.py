@@ -13,6 +13,7 @@ from napari_wsi_mil.cli.cohort import run_rows
 from napari_wsi_mil.cli.files import check_output_folder, filling
 from napari_wsi_mil.cli.progress import progress
 from napari_wsi_mil.cli.settle import opened
+from napari_wsi_mil.cli.wishes import RunWish, for_many, refuse_for_many
 from napari_wsi_mil.cli.within import read_outlines
 from napari_wsi_mil.cli.zoom_results import RESULT, answer_text, inside_lines, summary, write_results, write_summary
 from napari_wsi_mil.errors import BadRequest, StoreError
@@ -34,15 +35,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ZoomWish:
+class ZoomWish(RunWish):
     """What the user asked for; raises BadRequest for a film that cannot be written."""
 
-    out: Path
-    model: str | None = None
-    mpp: float | None = None
-    device: str = "auto"
-    region: Path | None = None
-    """GeoJSON of areas to start from."""
     film: str | None = None
     """'gif' or 'mp4'."""
     views: bool = True
@@ -51,11 +46,6 @@ class ZoomWish:
     """Saved attention to compare with; for several slides a folder of them."""
     truth: Path | None = None
     """GeoJSON to compare with; for several slides a folder of them."""
-    force: bool = False
-    keep_mpp: bool = True
-    """Remember `mpp` for the slide."""
-    threads: int | None = None
-    """Threads of a process that shares the machine with others."""
 
     def __post_init__(self) -> None:
         if self.film is not None:
@@ -147,32 +137,16 @@ def _truth_of(folder: Path, name: str) -> Path | None:
 
 def zoom_slides(rows: Sequence[SlideRow], wish: ZoomWish, sharing: Sharing) -> int:
     """Run the model on many slides, results in out/<slide>; returns the exit code: 1 if some failed, 2 if all did."""
-    from napari_wsi_mil.models.device import pick_device
     from napari_wsi_mil.runs.zoom import DEFAULT_ZOOM, zoom_card
 
-    if wish.region is not None:
-        message = "--region is for one slide, got several; run them one by one."
-        raise BadRequest(message)
+    refuse_for_many(region=wish.region)
     for option, folder in (("--truth", wish.truth), ("--attention", wish.attention)):
         if folder is not None and not folder.is_dir():
             message = f"{option} {folder}: for several slides this is a folder with a file per slide."
             raise BadRequest(message)
-    if wish.out.exists() and not wish.out.is_dir():
-        message = f"{wish.out}: is a file; name a folder."
-        raise BadRequest(message)
-    model = wish.model or DEFAULT_ZOOM
-    zoom_card(model)
-    pick_device(wish.device)
-    check_output_folder(wish.out, force=True)
-    wish.out.mkdir(exist_ok=True)
-    # Absolute: a worker elsewhere starts in another folder.
+    zoom_card(wish.model or DEFAULT_ZOOM)
     truth, attention = (None if folder is None else folder.resolve() for folder in (wish.truth, wish.attention))
-    model = str(Path(model).resolve()) if model.endswith(".json") else model
-    work = ZoomWork(
-        replace(
-            wish, out=wish.out.resolve(), model=model, threads=sharing.threads, truth=truth, attention=attention
-        )
-    )  # fmt: skip
+    work = ZoomWork(replace(for_many(wish, sharing), truth=truth, attention=attention))
     return run_rows(
         rows, work, sharing, summary=wish.out / "summary.csv", unit="views",
         write=lambda outcomes, path: write_summary(outcomes, wish.out, path),

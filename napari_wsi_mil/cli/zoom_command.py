@@ -9,7 +9,9 @@ import typer
 
 from napari_wsi_mil.cli.options import (
     DeviceOption,
+    ForceOption,
     JsonOption,
+    ResultsOption,
     SchedulerOption,
     SettleOption,
     SlideArguments,
@@ -23,9 +25,7 @@ EXAMPLE = "Example: napari-wsi-mil zoom slide.svs --out results/slide --film gif
 def zoom(
     slides: SlideArguments = None,
     *,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder for the results, of several slides a folder each; made if new.")
-    ],
+    out: ResultsOption,
     table: TableOption = None,
     model: Annotated[str | None, typer.Option(help="Name of a zoom model (see `models`) or path of its card.")] = None,
     mpp: SettleOption = None,
@@ -49,7 +49,7 @@ def zoom(
             help="Say how much of these outlines lies in the views; of several slides a folder with SLIDE.geojson.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the results in a folder that is not empty.")] = False,
+    force: ForceOption = False,
     workers: WorkersOption = 1,
     scheduler: SchedulerOption = None,
     as_json: JsonOption = False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_wsi_mil.cli import train_options as ask
 from napari_wsi_mil.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from napari_wsi_mil.models.card import ModelCard
 
 app = typer.Typer(no_args_is_help=True, help="Train an encoder or a slide-level head; writes weights and a model card.")
-
-Seed = Annotated[int, typer.Option(help="Same seed, data and machine: same weights.")]
 
 
 class Task(StrEnum):
@@ -36,20 +35,6 @@ class Augment(StrEnum):
     BAG = "bag"
     GRID = "grid"
     NONE = "none"
-
-
-class Settings(StrEnum):
-    """Whose optimiser and schedule."""
-
-    OURS = "ours"
-    PAPER = "paper"
-
-
-class Log(StrEnum):
-    """Where epochs are written to."""
-
-    CSV = "csv"
-    TENSORBOARD = "tensorboard"
 
 
 def command_line() -> str:
@@ -87,7 +72,7 @@ def encoder(
     mpp: Annotated[float, typer.Option(help="um/px of the encoder's tiles.")] = 1.0,
     teacher: Annotated[str | None, typer.Option(help="Encoder of finer tiles to start from and to resemble.")] = None,
     epochs: int = 30,
-    seed: Seed = 0,
+    seed: ask.Seed = 0,
 ) -> None:
     """Train the small tile encoder on labelled tiles."""
     from napari_wsi_mil.cli.train_cards import EncoderJob, make_encoder
@@ -105,43 +90,36 @@ def encoder(
 @app.command(epilog="Example: napari-wsi-mil train attention --slides slides.csv --model abmil --folds 5 --out er/")
 def attention(
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model and everything beside it.")],
-    slides: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="CSV", help="Table: slide, label [, path, patient, split, mpp, truth]; repeatable."),
-    ] = None,
-    cohort: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="Folder with slides/ and labels.csv; repeatable.")
-    ] = None,
-    test: Annotated[
-        list[Path] | None, typer.Option(metavar="CSV|DIR", help="Only measured on; repeatable, one result each.")
-    ] = None,
+    out: ask.ModelFolder,
+    slides: ask.SlideTables = None,
+    cohort: ask.Cohorts = None,
+    test: ask.TestSets = None,
     model: Annotated[str, typer.Option(help="sac-mil, grid-attention, abmil, clam-sb, clam-mb, dsmil ...")] = "sac-mil",
     task: Annotated[Task, typer.Option(help="Classes, or a number per slide.")] = Task.CLASSIFY,
-    target: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the table to learn.")] = "label",
-    classes: Annotated[str, typer.Option(help="Labels in order, with names: 0=normal,1=tumour.")] = "",
+    target: ask.TargetColumn = "label",
+    classes: ask.ClassNames = "",
     unit: Annotated[str, typer.Option(help="Unit of the number.")] = "",
     encoder: Annotated[str | None, typer.Option(help="Encoder by name or card; default wsi-mini.")] = None,
     features: Annotated[Path | None, typer.Option(metavar="DIR", help="Keeps features; default: your cache.")] = None,
     imported: Annotated[Path | None, typer.Option(metavar="DIR", help="Features of TRIDENT or CLAM (.h5).")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "cpu",
+    device: ask.TrainDevice = "cpu",
     folds: Annotated[int, typer.Option(metavar="K", help="Cross-validate in K folds of patients; 0: none.")] = 0,
-    settings: Annotated[Settings, typer.Option(help="Optimiser and schedule: ours, or the paper's.")] = Settings.OURS,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the slides, at most.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Epochs without a better loss before it stops.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="At the start.")] = None,
+    settings: ask.SettingsOption = ask.Settings.OURS,
+    epochs: ask.Epochs = None,
+    patience: ask.Patience = None,
+    learning_rate: ask.LearningRate = None,
     accumulate: Annotated[int | None, typer.Option(help="Slides per step.")] = None,
     augment: Annotated[Augment | None, typer.Option(help="How bags are changed; default: what suits.")] = None,
     class_weights: Annotated[bool | None, typer.Option(help="Every class of the same weight.")] = None,
-    calibrate: Annotated[bool, typer.Option(help="Fit probabilities to the held-out slides.")] = True,
-    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the head; repeatable.")] = None,
+    calibrate: ask.Calibrate = True,
+    option: ask.ModelOptions = None,
     name: Annotated[str | None, typer.Option(help="Name of the card; default <model>-<column>.")] = None,
-    about: Annotated[Path | None, typer.Option(metavar="JSON", help="Texts for the card: title, limits ...")] = None,
-    draws: Annotated[int, typer.Option(help="Bootstrap draws for 95 % intervals; 0: none.")] = 1000,
-    log: Annotated[Log, typer.Option(help="history.csv, or TensorBoard as well.")] = Log.CSV,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")] = False,
-    seed: Seed = 0,
+    about: ask.About = None,
+    draws: ask.Draws = 1000,
+    log: ask.LogOption = ask.Log.CSV,
+    resume: ask.Resume = False,
+    force: ask.Replace = False,
+    seed: ask.Seed = 0,
 ) -> None:
     """Train a head from slide labels alone; truth outlines, where present, serve for measuring only."""
     from napari_wsi_mil.cli.train_bags import Source
@@ -156,7 +134,7 @@ def attention(
         "augment": None if augment is None else augment.value, "class_weights": class_weights,
     }  # fmt: skip
     recipe = recipe_for(
-        model, paper=settings is Settings.PAPER, task=task.value, options=options_of(option or []), seed=seed,
+        model, paper=settings is ask.Settings.PAPER, task=task.value, options=options_of(option or []), seed=seed,
         calibrate=calibrate, **{key: value for key, value in wishes.items() if value is not None},
     )  # fmt: skip
     job = HeadJob(
@@ -176,14 +154,14 @@ def tables_of(slides: Sequence[Path] | None, cohort: Sequence[Path] | None, *, d
     return tables
 
 
-def make_and_tell(make: Callable[..., tuple[ModelCard, Mapping[str, Any]]], job: Any, *, log: Log) -> None:
+def make_and_tell(make: Callable[..., tuple[ModelCard, Mapping[str, Any]]], job: Any, *, log: ask.Log) -> None:
     """Train by slide labels, with TensorBoard beside it where asked for, and say how good the model was found to be."""
     from napari_wsi_mil.cli.train_files import sentence
     from napari_wsi_mil.cli.train_watch import check_tensorboard, watching
 
-    if log is Log.TENSORBOARD:
+    if log is ask.Log.TENSORBOARD:
         check_tensorboard()
-    with watching(log=job.out / "tensorboard" if log is Log.TENSORBOARD else None) as watch:
+    with watching(log=job.out / "tensorboard" if log is ask.Log.TENSORBOARD else None) as watch:
         card, measures = make(job, watch=watch)
     for what, found in measures.items():
         typer.echo(f"{what}: {sentence(found)}")

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_wsi_mil.cli.train import Log, Seed, Settings, command_line, make_and_tell, options_of, tables_of
+from napari_wsi_mil.cli import train_options as ask
+from napari_wsi_mil.cli.train import command_line, make_and_tell, options_of, tables_of
 from napari_wsi_mil.errors import BadRequest
 
 ZOOM_EXAMPLE = (
@@ -33,19 +34,12 @@ class Rules(StrEnum):
 
 def zoom(
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model and everything beside it.")],
-    slides: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="CSV", help="Table: slide, label [, path, patient, split, mpp]; repeatable."),
-    ] = None,
-    cohort: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="Folder with slides/ and labels.csv; repeatable.")
-    ] = None,
-    test: Annotated[
-        list[Path] | None, typer.Option(metavar="CSV|DIR", help="Only measured on; repeatable, one result each.")
-    ] = None,
-    target: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the table to learn.")] = "label",
-    classes: Annotated[str, typer.Option(help="Labels in order, with names: 0=normal,1=tumour.")] = "",
+    out: ask.ModelFolder,
+    slides: ask.SlideTables = None,
+    cohort: ask.Cohorts = None,
+    test: ask.TestSets = None,
+    target: ask.TargetColumn = "label",
+    classes: ask.ClassNames = "",
     patches: Annotated[str, typer.Option(metavar="P1,P2,...", help="Patches per layer: 3,2,3 or 3,2,3,2.")] = "3,2,3",
     frozen: Annotated[bool, typer.Option(help="First patch of layer 2 takes its whole input.")] = True,
     l1: Annotated[bool, typer.Option("--l1/--no-l1", help="Paradoxical loss.")] = True,
@@ -56,24 +50,24 @@ def zoom(
     guide: Annotated[str | None, typer.Option(metavar="HEAD", help="Trained head that shows where to look.")] = None,
     cnn: Annotated[str | None, typer.Option(metavar="ENCODER", help="Encoder to start the CNN from.")] = None,
     features: Annotated[Path | None, typer.Option(metavar="DIR", help="Keeps the guide's features.")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "cpu",
-    settings: Annotated[Settings, typer.Option(help="Steps and rates: ours, or the paper's.")] = Settings.OURS,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the slides, at most.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Epochs without a better loss before it stops.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="At the start.")] = None,
+    device: ask.TrainDevice = "cpu",
+    settings: ask.SettingsOption = ask.Settings.OURS,
+    epochs: ask.Epochs = None,
+    patience: ask.Patience = None,
+    learning_rate: ask.LearningRate = None,
     batch: Annotated[int | None, typer.Option(help="Slides per step.")] = None,
     step: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Other fields of the recipe; repeatable.")
     ] = None,
-    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the network; repeatable.")] = None,
-    calibrate: Annotated[bool, typer.Option(help="Fit probabilities to the held-out slides.")] = True,
+    option: ask.ModelOptions = None,
+    calibrate: ask.Calibrate = True,
     name: Annotated[str | None, typer.Option(help="Name of the card; default magnet-<column>.")] = None,
-    about: Annotated[Path | None, typer.Option(metavar="JSON", help="Texts for the card: title, limits ...")] = None,
-    draws: Annotated[int, typer.Option(help="Bootstrap draws for 95 % intervals; 0: none.")] = 1000,
-    log: Annotated[Log, typer.Option(help="history.csv, or TensorBoard as well.")] = Log.CSV,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")] = False,
-    seed: Seed = 0,
+    about: ask.About = None,
+    draws: ask.Draws = 1000,
+    log: ask.LogOption = ask.Log.CSV,
+    resume: ask.Resume = False,
+    force: ask.Replace = False,
+    seed: ask.Seed = 0,
 ) -> None:
     """Train a MagNet, which learns where to zoom, from slide labels alone."""
     from napari_wsi_mil.cli.train_table import target_of
@@ -107,7 +101,7 @@ def patches_of(text: str) -> tuple[int, ...]:
         raise BadRequest(message) from error
 
 
-def recipe_of(settings: Settings, **changes: Any) -> Any:
+def recipe_of(settings: ask.Settings, **changes: Any) -> Any:
     """Return our settings, or the paper's, with `changes` on top; raises BadRequest for a field no recipe has."""
     from dataclasses import fields
 
@@ -119,7 +113,7 @@ def recipe_of(settings: Settings, **changes: Any) -> Any:
         message = f"--step: a recipe has no field {unknown}; there are {', '.join(sorted(known))}."
         raise BadRequest(message)
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
-    return ZoomRecipe(**{**(PAPER if settings is Settings.PAPER else OURS), **values})
+    return ZoomRecipe(**{**(PAPER if settings is ask.Settings.PAPER else OURS), **values})
 
 
 def zoom_cnn(
@@ -129,7 +123,7 @@ def zoom_cnn(
     name: str = "magnet-cnn",
     steps: int = 4000,
     start: Annotated[str | None, typer.Option(metavar="ENCODER", help="Mini-encoder to begin with.")] = None,
-    seed: Seed = 0,
+    seed: ask.Seed = 0,
 ) -> None:
     """Train the CNN of a MagNet on labelled tiles in views of all scales, to start `train zoom` from."""
     from napari_wsi_mil.cli.train_watch import watching

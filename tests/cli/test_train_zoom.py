@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_wsi_mil.cli.train import Settings
+from napari_wsi_mil.cli.train_options import Settings
 from napari_wsi_mil.cli.train_zoom import patches_of, recipe_of, zoom
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.models.registry import find_card, load_model

@@ -9,7 +9,8 @@ import struct
 import threading
 import zipfile
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,7 @@ from napari_wsi_mil.runs.store import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Future
     from pathlib import Path
 
     from napari_wsi_mil.tiles.windows import Window
@@ -40,6 +42,9 @@ HALF_MOST = 60_000.0
 BROKEN = (*FAILURES, zipfile.BadZipFile, zlib.error, struct.error, EOFError, AssertionError, StoreError)
 """All that a damaged entry was seen to raise."""
 FORMAT = 1
+GLASS = "glass"
+WAITING = 8
+"""Encodings on their way to the disk."""
 
 
 class View(NamedTuple):
@@ -123,6 +128,8 @@ class Disk:
         self.folder = self.root / slide / hashlib.sha256(model.encode()).hexdigest()[:24]
         self.notes: list[str] = []
         self._used: int | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: deque[Future[None]] = deque()
 
     def path(self, view: View) -> Path:
         """Return the file of an encoding."""
@@ -153,22 +160,40 @@ class Disk:
 
     def _read(self, path: Path, view: View) -> Encoding:
         with contextlib.closing(ZipStore(path, mode="r")) as store:
-            group = zarr.open_group(store, mode="r")
-            if dict(group.attrs) != self._about(view):
+            group: Any = zarr.open_group(store, mode="r")
+            about = dict(group.attrs)
+            names = about.pop("parts", [])
+            if about != self._about(view):
                 message = f"{path.name}: belongs to something else"
                 raise StoreError(message)
-            arrays: dict[str, Any] = {name: np.asarray(group[name][...]) for name in group.array_keys()}  # type: ignore[index]
-        glass = torch.from_numpy(arrays.pop("glass"))
-        if not arrays or not all(np.isfinite(part).all() for part in arrays.values()):
+            arrays = {name: np.asarray(group[name][...]) for name in (*names, GLASS)}
+        glass = arrays.pop(GLASS)
+        # What is missing in a file comes as the fill value.
+        if not arrays or not all(np.isfinite(part).all() for part in arrays.values()) or (glass > 1).any():
             message = f"{path.name}: numbers are missing"
             raise StoreError(message)
-        return Encoding({name: torch.from_numpy(part) for name, part in sorted(arrays.items())}, glass)
+        return Encoding({n: torch.from_numpy(part) for n, part in arrays.items()}, torch.from_numpy(glass == 1))
 
     def _about(self, view: View) -> dict[str, Any]:
         return {**self._label, "view": list(view)}
 
     def put(self, view: View, encoding: Encoding) -> None:
-        """Keep an encoding, and delete those unused for longest where there are too many."""
+        """Keep an encoding while the caller goes on, and delete those unused for longest where there are too many."""
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wsi-encodings")
+        while len(self._writing) >= WAITING:
+            self._writing.popleft().result()
+        self._writing.append(self._writer.submit(self._put, view, encoding))
+
+    def flush(self) -> None:
+        """Wait until everything is on disk, and end the thread that writes."""
+        while self._writing:
+            self._writing.popleft().result()
+        if self._writer is not None:
+            self._writer.shutdown()
+            self._writer = None
+
+    def _put(self, view: View, encoding: Encoding) -> None:
         path = self.path(view)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,10 +206,14 @@ class Disk:
 
     def _write(self, path: Path, view: View, encoding: Encoding) -> None:
         with contextlib.closing(ZipStore(path, mode="w")) as store:
-            group = zarr.open_group(store, mode="w", attributes=self._about(view))
+            about = {**self._about(view), "parts": list(encoding.parts)}
+            group = zarr.open_group(store, mode="w", attributes=about)
             codecs: Any = [Crc32cCodec()]
-            for name, part in {**encoding.parts, "glass": encoding.glass}.items():
-                group.create_array(name, data=part.numpy(), chunks=tuple(part.shape), compressors=codecs)
+            for name, part in encoding.parts.items():
+                group.create_array(
+                    name, data=part.numpy(), chunks=tuple(part.shape), compressors=codecs, fill_value=np.nan
+                )
+            group.create_array(GLASS, data=encoding.glass.numpy().astype(np.uint8), compressors=codecs, fill_value=255)
 
     def _tell(self, note: str) -> None:
         if note not in self.notes:

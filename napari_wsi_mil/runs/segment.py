@@ -19,7 +19,7 @@ from napari_wsi_mil.runs.segment_views import Views
 from napari_wsi_mil.runs.store import store_root
 from napari_wsi_mil.slide.slide import Slide
 from napari_wsi_mil.ticks import no_tick
-from napari_wsi_mil.tiles.windows import FITS, Window, base_side, choose_window, widest_step
+from napari_wsi_mil.tiles.windows import Window, choose_window, widest_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,11 +203,12 @@ class Segmenter:
             moved = self._suited(extent, window.step)
             if moved != window and moved.step == window.step:
                 return moved
-        step = window.step + 1
-        base = base_side(mpp=self.slide.mpp, card_mpp=self.mpp, side_px=self.side_px)
-        if step > widest_step(self.mpp) or size > FITS * base * 2.0**step:
+        if window.step >= widest_step(self.mpp):
             return None
-        return self._suited(extent, step)
+        y0, x0, y1, x1 = window.low.extent_yx0
+        (h, w), step = self.slide.shape0_yx, window.step + 1
+        # About the same centre where the slide goes on: a model of two views has encoded that one already.
+        return window.low if y0 >= 0 and x0 >= 0 and y1 <= h and x1 <= w else self._suited(extent, step)
 
     def _suited(self, extent: Extent, least: int) -> Window:
         return choose_window(

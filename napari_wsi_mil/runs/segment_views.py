@@ -166,9 +166,11 @@ class Views:
         return Encoding.of(parts, torch.from_numpy(glass_cells(picture)))
 
     def close(self) -> None:
-        """Let go of what is in memory."""
+        """Let go of what is in memory, once it is on disk."""
         self._last = None
         self.memory.clear()
+        if self.disk is not None:
+            self.disk.flush()
 
 
 def glass_cells(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

@@ -9,10 +9,12 @@ import typer
 
 from napari_wsi_mil import __version__
 from napari_wsi_mil.cli import features as features_commands
-from napari_wsi_mil.cli import models, train, train_zoom, zoom_command
+from napari_wsi_mil.cli import models, segment_command, segment_words, train, train_segment, train_zoom, zoom_command
 from napari_wsi_mil.cli.options import (
     DeviceOption,
+    ForceOption,
     JsonOption,
+    ResultsOption,
     SchedulerOption,
     SettleOption,
     SlideArgument,
@@ -34,10 +36,12 @@ app = typer.Typer(
 
 train.app.command(name="zoom", epilog=train_zoom.ZOOM_EXAMPLE)(train_zoom.zoom)
 train.app.command(name="zoom-cnn", epilog=train_zoom.CNN_EXAMPLE)(train_zoom.zoom_cnn)
+train.app.command(name="segment", epilog=train_segment.EXAMPLE)(train_segment.segment)
 app.add_typer(train.app, name="train")
 app.add_typer(models.app, name="models")
 app.add_typer(features_commands.app, name="features")
 app.command(name="zoom", epilog=zoom_command.EXAMPLE)(zoom_command.zoom)
+app.command(name="segment", cls=segment_words.PromptCommand, epilog=segment_command.EXAMPLE)(segment_command.segment)
 
 
 def _version(wanted: bool) -> None:
@@ -104,9 +108,7 @@ def region(
 def attend(
     slides: SlideArguments = None,
     *,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder for the results, of several slides a folder each; made if new.")
-    ],
+    out: ResultsOption,
     table: TableOption = None,
     model: Annotated[str | None, typer.Option(help="Name of a head (see `models`) or path of its card.")] = None,
     mpp: SettleOption = None,
@@ -128,7 +130,7 @@ def attend(
         typer.Option(metavar="FILE.geojson", help="Say too what the answer would be without the tiles in these."),
     ] = None,
     h5: Annotated[bool, typer.Option("--h5", help="Write attention.h5 too, as CLAM and TRIDENT read it.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the results in a folder that is not empty.")] = False,
+    force: ForceOption = False,
     workers: WorkersOption = 1,
     scheduler: SchedulerOption = None,
     as_json: JsonOption = False,

@@ -12,6 +12,8 @@ import shapely
 from napari_wsi_mil.cli.segment_words import SIGNS, Asked
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.interop.geojson import read_geojson
+from napari_wsi_mil.results import object_json
+from napari_wsi_mil.results.object_json import DAMAGE, OURS
 from napari_wsi_mil.results.prompts import SlidePrompt
 
 if TYPE_CHECKING:
@@ -91,11 +93,20 @@ def _add(found: dict[str, Asked], row: Mapping[str, str], line: int) -> None:
 
 
 def _from_geojson(path: Path) -> tuple[Asked, ...]:
-    return tuple(_asked(one) for one in read_geojson(path))
+    found = []
+    for number, one in enumerate(read_geojson(path), 1):
+        try:
+            found.append(Asked(_kept_prompt(one) or prompt_of(one.geometry), one.name))
+        except (*DAMAGE, BadRequest) as error:
+            message = f"{path}: feature {number} is no prompt: {str(error).rstrip('.')}; correct or remove it."
+            raise BadRequest(message) from error
+    return tuple(found)
 
 
-def _asked(one: Annotation) -> Asked:
-    return Asked(prompt_of(one.geometry), one.name)
+def _kept_prompt(one: Annotation) -> SlidePrompt | None:
+    """Return the prompt an object of ours was found by; None where there is none."""
+    ours = one.properties.get(OURS) or {}
+    return None if ours.get("prompt") is None else object_json.prompt_of(ours["prompt"])
 
 
 def prompt_of(geometry: BaseGeometry) -> SlidePrompt:
@@ -110,5 +121,5 @@ def prompt_of(geometry: BaseGeometry) -> SlidePrompt:
         if geometry.equals(shapely.envelope(geometry)):
             return SlidePrompt(box_yx0=geometry.bounds)
         return SlidePrompt(lasso_yx0=tuple(geometry.exterior.coords))
-    message = f"a {geometry.geom_type} is no prompt: expected points, a line, a box or an outline; draw one of these."
+    message = f"expected a point, points, a line, a box or an outline, got a {geometry.geom_type}"
     raise BadRequest(message)

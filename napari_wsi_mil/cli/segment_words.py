@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import typer.core
 
 from napari_wsi_mil.errors import BadRequest
-from napari_wsi_mil.results.prompts import SlidePrompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import typer
+
+    from napari_wsi_mil.results.prompts import SlidePrompt
 
 BOX, POINT, OBJECT = "--box", "--point", "--object"
 SIGNS = {"+": 1, "-": 0, "1": 1, "0": 0}
@@ -79,6 +80,8 @@ def prompts_of(boxes: Iterable[str], points: Iterable[str]) -> tuple[SlidePrompt
 
     Raises BadRequest for a second box of one object, and a box that is empty or inverted.
     """
+    from napari_wsi_mil.results.prompts import SlidePrompt
+
     found: dict[int, SlidePrompt] = {}
     for text in boxes:
         number, x0, y0, x1, y1 = (float(word) for word in text.split())

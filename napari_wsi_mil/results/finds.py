@@ -14,6 +14,8 @@ from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.results.objects import UNCLASSIFIED, MaskObject
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
     from shapely import MultiPolygon, Polygon
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 SAME_IOU = 0.5
 """Two answers that overlap as much (intersection over union) mean one object."""
+ALIKE_IOU = 0.9
+"""Two answers of one window that overlap as much are not worth keeping both."""
 WITHIN = 0.8
 """An answer of which as much lies inside another is a piece of it, or the other too wide: one of both stays."""
 UNLIKE = 4.0
@@ -75,6 +79,8 @@ class Finds:
     um_per_px0_yx: tuple[float, float]
     """um per level-0 pixel (y, x), for the limits; of a slide without pixel size that of the model."""
     model: str | None = None
+    asked: int = 0
+    """Prompts, also those that found nothing."""
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -151,6 +157,29 @@ class Finds:
         return np.searchsorted(both[:, 0], np.arange(len(self) + 1)), both[:, 1]
 
 
+def thinned(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates without those that are nearly the same as a better one, in their order.
+
+    For the answers of one window: every point of a large object gives it again, and hundreds of one are of no use.
+    """
+    ranked = sorted(range(len(candidates)), key=lambda i: (-candidates[i].score, -(candidates[i].stability or 0.0), i))
+    outlines = np.array([one.outline for one in candidates], object)
+    bounds, areas = shapely.bounds(outlines), shapely.area(outlines)
+    kept: list[int] = []
+    for i in ranked:
+        pairs = np.array([(k, i) for k in kept], np.intp).reshape(-1, 2)
+        pairs = pairs[_overlap(areas[pairs], _shared_by_boxes(bounds, pairs)) >= ALIKE_IOU]
+        both = shapely.area(shapely.intersection(outlines[pairs[:, 0]], outlines[i]))
+        if not (_overlap(areas[pairs], both) >= ALIKE_IOU).any():
+            kept.append(i)
+    return [candidates[i] for i in sorted(kept)]
+
+
+def _overlap(areas: npt.NDArray[np.float64], both: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return (P,) intersection over union of two outlines of areas (P, 2) that share as much."""
+    return np.asarray(both / np.maximum(areas.sum(1) - both, 1e-12))
+
+
 def _rivals(outlines: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
     pairs = shapely.STRtree(outlines).query(outlines).T
     pairs = pairs[pairs[:, 0] < pairs[:, 1]]
@@ -163,8 +192,7 @@ def _rivals(outlines: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
 
 def _mean_one(areas: npt.NDArray[np.float64], both: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Return (P,) whether two outlines of areas (P, 2) that share as much mean one object."""
-    total, least = areas.sum(1), areas.min(1)
-    return np.asarray((both >= SAME_IOU * (total - both)) | (both >= WITHIN * least))
+    return np.asarray((_overlap(areas, both) >= SAME_IOU) | (both >= WITHIN * areas.min(1)))
 
 
 def _shared_by_boxes(bounds: npt.NDArray[np.float64], pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from napari_wsi_mil.errors import BadRequest, NoTissue
-from napari_wsi_mil.results.finds import Candidate, Finds, Limits
+from napari_wsi_mil.results.finds import Candidate, Finds, Limits, thinned
 from napari_wsi_mil.results.prompts import SlidePrompt
 from napari_wsi_mil.runs.tissue import stored_tissue
 from napari_wsi_mil.ticks import no_tick
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from shapely import MultiPolygon, Polygon
 
     from napari_wsi_mil.results.objects import MaskObject
-    from napari_wsi_mil.runs.segment import Answer, Segmenter
+    from napari_wsi_mil.runs.segment import Segmenter
     from napari_wsi_mil.ticks import Tick
+    from napari_wsi_mil.tiles.windows import Window
 
     Floats = npt.NDArray[np.float64]
     Region = TissueMask | Sequence[Polygon | MultiPolygon]
@@ -56,24 +57,39 @@ def find_all(
     Raises NoTissue where no point falls into the region, BadRequest for a spacing that cannot be, SlideReadError,
     Cancelled.
     """
-    um = um_per_px0(segmenter)
     given = stored_tissue(segmenter.slide).require(segmenter.slide.name) if region is None else region
     spacing = segmenter.side_um / POINTS_PER_SIDE if spacing_um is None else spacing_um
     points = grid_points(segmenter, given, spacing_um=spacing)
+    return find_at(segmenter, [SlidePrompt(points_yx0=((y, x),), labels=(1,)) for y, x in points.tolist()], tick=tick)
+
+
+def find_at(segmenter: Segmenter, prompts: Sequence[SlidePrompt], *, tick: Tick = no_tick) -> Finds:
+    """Ask prompts of any kind, window by window, and keep the answers that differ.
+
+    `tick` counts prompts. Raises as `find_all`.
+    """
     found: list[Candidate] = []
-    notes: dict[str, None] = {}
-    done, total = 0, len(points)
+    notes: dict[str, int] = {}
+    done, count, total = 0, 0, len(prompts)
     tick(0, total)
-    for group in _by_window(segmenter, points):
-        for answer in segmenter.answers(group, tick=lambda _part, _of, done=done: tick(done, total)):
-            notes |= dict.fromkeys(answer.notes)
-            if not answer.outline.is_empty:
-                found.append(_candidate(answer))
+    for group in _by_window(segmenter, prompts):
+        answers = segmenter.answers(group, tick=_standing(tick, done, total))
+        good = [answer for answer in answers if not answer.outline.is_empty]
+        for note in (note for answer in good for note in answer.notes):
+            notes[note] = notes.get(note, 0) + 1
+        count += len(good)
+        found += thinned([Candidate(one.outline, one.score, one.prompt, one.stability) for one in good])
         done += len(group)
         tick(done, total)
-    finds = Finds(tuple(found), um, segmenter.name, tuple(notes))
+    told = tuple(note if n == count else f"Of {count} answers, {n}: {note}" for note, n in notes.items())
+    finds = Finds(tuple(found), um_per_px0(segmenter), segmenter.name, total, told)
     finds.rivals  # noqa: B018  (found here, in the run, so that limits answer at once)
     return finds
+
+
+def _standing(tick: Tick, done: int, total: int) -> Tick:
+    """Return a tick that stays at `done` while a window is worked on, so that a run can stop within it."""
+    return lambda _part, _of: tick(done, total)
 
 
 def um_per_px0(segmenter: Segmenter) -> tuple[float, float]:
@@ -144,14 +160,9 @@ def _inside(region: Region, y: Floats, x: Floats) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _by_window(segmenter: Segmenter, points: Floats) -> Iterable[list[SlidePrompt]]:
-    """Yield the points as prompts, those of one window together, windows row by row."""
-    groups: dict[tuple[float, float], list[SlidePrompt]] = {}
-    for y, x in points.tolist():
-        prompt = SlidePrompt(points_yx0=((y, x),), labels=(1,))
-        groups.setdefault(segmenter.window(prompt).centre_yx0, []).append(prompt)
-    return (groups[centre] for centre in sorted(groups))
-
-
-def _candidate(answer: Answer) -> Candidate:
-    return Candidate(answer.outline, answer.score, answer.prompt, answer.stability)
+def _by_window(segmenter: Segmenter, prompts: Sequence[SlidePrompt]) -> Iterable[list[SlidePrompt]]:
+    """Yield the prompts of one window together, windows row by row."""
+    groups: dict[Window, list[SlidePrompt]] = {}
+    for prompt in prompts:
+        groups.setdefault(segmenter.window(prompt), []).append(prompt)
+    return (groups[window] for window in sorted(groups, key=lambda window: (window.step, window.centre_yx0)))

@@ -26,6 +26,7 @@ class Stage(StrEnum):
     READING = "Reading views"
     LOCATING = "Finding where to look"
     CLASSIFYING = "Classifying"
+    OUTLINING = "Outlining"
 
 
 Say = Callable[[Stage], None]

@@ -9,7 +9,7 @@ import pytest
 from shapely import Point, box
 
 from napari_wsi_mil.errors import BadRequest
-from napari_wsi_mil.results.finds import Candidate, Finds, Limits
+from napari_wsi_mil.results.finds import Candidate, Finds, Limits, thinned
 from napari_wsi_mil.results.prompts import SlidePrompt
 
 
@@ -115,3 +115,13 @@ def test_many_answers_agree_with_comparing_each_with_each():
     for i in set(range(300)) - chosen:
         rivals = {a + b - i for a, b in expected if i in (a, b)}
         assert any(j in chosen and many.scores[j] > many.scores[i] for j in rivals)
+
+
+def test_nearly_equal_answers_of_a_window_are_kept_once():
+    window = finds(
+        (box(0, 0, 100, 100), 0.8), (box(0, 0, 100, 100), 0.8), (box(0, 2, 100, 102), 0.9), (box(0, 9, 100, 109), 0.7),
+        (box(200, 200, 210, 210), 0.1),
+    )  # fmt: skip
+    # the first two overlap the third by 98/102, the fourth by 93/107
+    assert [one.score for one in thinned(window.candidates)] == [0.9, 0.7, 0.1]
+    assert thinned(()) == []

@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from napari_wsi_mil.cli.train import Seed, command_line, options_of
+from napari_wsi_mil.cli import train_options as ask
+from napari_wsi_mil.cli.train import command_line, options_of
 
 EXAMPLE = "Example: napari-wsi-mil train segment --glands ebhi_seg --nuclei nuclei_dsb2018 --out sam/"
 
 
 def segment(
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model and everything beside it.")],
+    out: ask.ModelFolder,
     glands: Annotated[Path, typer.Option(metavar="DIR", help="EBHI-Seg: index.csv, images/ and masks/.")],
     nuclei: Annotated[Path, typer.Option(metavar="DIR", help="Outlined nuclei: images/ and instances/.")],
     steps: Annotated[int | None, typer.Option(help="Of the small SAM.")] = None,
@@ -24,10 +25,10 @@ def segment(
     ] = None,
     clicks: Annotated[int, typer.Option(help="Corrections per object in measuring, at most.")] = 10,
     name: Annotated[str, typer.Option(help="Name of the card.")] = "wsi-sam-mini",
-    about: Annotated[Path | None, typer.Option(metavar="JSON", help="Texts for the card: title, limits ...")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")] = False,
-    seed: Seed = 0,
+    about: ask.About = None,
+    resume: ask.Resume = False,
+    force: ask.Replace = False,
+    seed: ask.Seed = 0,
 ) -> None:
     """Train a small WSI-SAM, which outlines what a box, clicks or a scribble point at."""
     from napari_wsi_mil.cli.train_segment_job import SegmentJob, make_segment, recipe_of

@@ -20,6 +20,8 @@ MINI: Mapping[str, Any] = {
         "strides": [2, 1, 1],
     },
     "decoder": {"heads": 4, "hidden": 512},
+    "mask_channels": 64,
+    "drawn": True,
 }  # fmt: skip
 """Our small WSI-SAM: stride 8, so that an answer has a logit for every 2 x 2 px."""
 

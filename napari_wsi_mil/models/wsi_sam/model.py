@@ -46,8 +46,9 @@ class WsiSam(nn.Module):
     """SAM with a small image encoder, and WSI-SAM's branches (Liu et al., arXiv 2403.09257).
 
     `encoder` holds keywords of `TinyVit` and `decoder` those of `MaskDecoder`, `side_px` is the side of both views,
-    `branches` says which resolutions have a branch: "both", "high" (its answer stands alone) or "none" (plain SAM).
-    It is a `PromptModel`; the methods on tensors serve training. `mean` and `std` are of RGB 0..255.
+    `branches` says which resolutions have a branch: "both", "high" (its answer stands alone) or "none" (plain SAM);
+    `drawn` is of `PromptEncoder`. It is a `PromptModel`; the methods on tensors serve training. `mean` and `std` are
+    of RGB 0..255.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class WsiSam(nn.Module):
         decoder: Mapping[str, Any] | None = None,
         branches: Literal["both", "high", "none"] = "both",
         mask_channels: int = 16,
+        drawn: bool = False,
         mean: Sequence[float] = MEAN,
         std: Sequence[float] = STD,
         vision: nn.Module | None = None,
@@ -74,7 +76,7 @@ class WsiSam(nn.Module):
             raise ValueError(message)
         self.side_px, self.early_channels = side_px, early
         grid = side_px // stride
-        self.prompts = PromptEncoder(width=width, side_px=side_px, grid=grid, mask_channels=mask_channels)
+        self.prompts = PromptEncoder(width=width, side_px=side_px, grid=grid, mask_channels=mask_channels, drawn=drawn)
         self.decoder = MaskDecoder(width=width, **(decoder or {}))
         self.high = Branch(width=width, early_channels=early) if branches != "none" else None
         self.low = Branch(width=width, early_channels=early) if branches == "both" else None

@@ -27,24 +27,34 @@ class Asked(NamedTuple):
     """(N, width, g, g), or (1, width, 1, 1) without a mask prompt."""
 
 
+REACH_PX = 4.0
+"""Drawn prompts: how far a click reaches (standard deviation), and half the width of a box's soft edge."""
+DRAWN = 8.0
+"""Height of what is drawn; as large as logits of a mask."""
+
+
 class PromptEncoder(nn.Module):
     """Turn prompts in pixels of a square view into tokens; weights are shared by both resolutions.
 
     Places are sines and cosines of random frequencies, x before y, after 0.5 px were added: pixel centres. Points get
     one more "no point" token if there is no box. `side_px` is the side of the view, `grid` the cells of its embedding;
     a mask prompt has four times as many.
+
+    With `drawn` (ours, not SAM's) box and points are also drawn, as two maps beside the mask: a small model learns
+    from pictures of prompts in a fraction of the steps that tokens alone take. Points lie as bumps of 8 and -8, a box
+    is 8 inside, -8 outside.
     """
 
-    def __init__(self, *, width: int, side_px: int, grid: int, mask_channels: int = 16) -> None:
+    def __init__(self, *, width: int, side_px: int, grid: int, mask_channels: int = 16, drawn: bool = False) -> None:
         super().__init__()
-        self.side_px, self.grid = side_px, grid
+        self.side_px, self.grid, self.drawn = side_px, grid, drawn
         self.register_buffer("frequencies", torch.randn(2, width // 2))
         self.beside, self.on = _token(width), _token(width)
         self.first_corner, self.last_corner = _token(width), _token(width)
         self.no_point, self.no_mask = _token(width), _token(width)
         few = mask_channels // 4
         self.shrink = nn.Sequential(
-            nn.Conv2d(1, few, 2, 2),
+            nn.Conv2d(3 if drawn else 1, few, 2, 2),
             ChannelNorm(few),
             nn.GELU(),
             nn.Conv2d(few, mask_channels, 2, 2),
@@ -73,20 +83,42 @@ class PromptEncoder(nn.Module):
         if boxes is not None:
             corners = self.place(boxes.view(-1, 2, 2))
             parts.append(corners + torch.stack((self.first_corner, self.last_corner)))
-        dense = self.no_mask[None, :, None, None] if masks is None else self._dense(masks)
+        dense = self._dense(masks, self._drawings(points_yx, labels, boxes) if self.drawn else [])
         tokens = torch.cat(parts, 1) if parts else dense.new_zeros(len(dense), 0, dense.shape[1])
         return Asked(tokens, dense)
 
-    def _dense(self, masks: torch.Tensor) -> torch.Tensor:
+    def _dense(self, masks: torch.Tensor | None, drawings: list[torch.Tensor | None]) -> torch.Tensor:
+        """Return the map of a mask prompt, and of what is drawn beside it."""
+        nothing = self.no_mask[None, :, None, None]
+        there = [drawing for drawing in (masks, *drawings) if drawing is not None]
+        if not there:
+            return nothing
         wanted = 4 * self.grid
-        if masks.shape[-2:] != (wanted, wanted):
+        if masks is not None and masks.shape[-2:] != (wanted, wanted):
             message = (
                 f"mask prompt: expected logits of {wanted} x {wanted}, got {tuple(masks.shape[-2:])}; give the `raw` "
                 "of an answer of the same model"
             )
             raise BadRequest(message)
-        out: torch.Tensor = self.shrink(masks)
-        return out
+        blank = torch.zeros_like(there[0])
+        out: torch.Tensor = self.shrink(torch.cat([blank if d is None else d for d in (masks, *drawings)], 1))
+        return out if masks is not None else out + nothing
+
+    def _drawings(
+        self, points_yx: torch.Tensor | None, labels: torch.Tensor | None, boxes: torch.Tensor | None
+    ) -> list[torch.Tensor | None]:
+        """Return points and boxes as maps (N, 1, 4 grid, 4 grid) within -8..8; None for what is missing."""
+        cells = 4 * self.grid
+        line = (torch.arange(cells, device=self.no_mask.device) + 0.5) * self.side_px / cells - 0.5
+        bumps = frame = None
+        if points_yx is not None and labels is not None and points_yx.shape[1]:
+            near = torch.exp(-0.5 * ((line[:, None, None, None] - points_yx) / REACH_PX).square())  # (cells, N, P, 2)
+            each = torch.einsum("inp,jnp->nijp", near[..., 0], near[..., 1])
+            bumps = (each * (2.0 * labels - 1)[:, None, None]).sum(-1).clamp(-1, 1)[:, None] * DRAWN
+        if boxes is not None:
+            inside = torch.minimum(line - boxes[:, :2, None], boxes[:, 2:, None] - line) / REACH_PX  # (N, 2, cells)
+            frame = torch.minimum(inside[:, 0, :, None], inside[:, 1, None, :]).clamp(-1, 1)[:, None] * DRAWN
+        return [bumps, frame]
 
     def place(self, yx: torch.Tensor) -> torch.Tensor:
         """Return positional encodings (..., width) of pixels (..., 2)."""

@@ -158,3 +158,33 @@ def test_folding_the_normalisation_changes_nothing(make_model):
     assert not any("norm.running_mean" in key for key in model.encoder.state_dict())
     for one, other in zip(before, after, strict=True):
         assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_drawn_prompts_lie_where_they_point():
+    torch.manual_seed(0)
+    part = PromptEncoder(width=8, side_px=64, grid=4, mask_channels=8, drawn=True)
+    points, labels = torch.tensor([[[17.5, 33.5], [49.5, 33.5]]]), torch.tensor([[1, 0]])
+    bumps, frame = part._drawings(points, labels, torch.tensor([[9.5, 17.5, 53.5, 45.5]]))
+    assert tuple(bumps.shape) == tuple(frame.shape) == (1, 1, 16, 16)
+    assert bumps[0, 0].argmax().item() == 4 * 16 + 8  # cells of 4 px, centres at 1.5, 5.5, ...
+    assert bumps[0, 0].argmin().item() == 12 * 16 + 8
+    assert bumps.max().item() == pytest.approx(8, rel=1e-3)
+    assert bumps[0, 0, 4, 9].item() == pytest.approx(8 * math.exp(-0.5), rel=1e-3)
+    assert frame[0, 0, 8, 8].item() == 8
+    assert frame[0, 0, 2, 8].item() == 0
+    assert frame[0, 0, 0, 0].item() == -8
+
+
+def test_drawn_prompts_change_the_map_only():
+    torch.manual_seed(0)
+    part = PromptEncoder(width=8, side_px=64, grid=4, mask_channels=8, drawn=True)
+    box = torch.tensor([[9.5, 17.5, 53.5, 45.5]])
+    asked = part(boxes=box)
+    assert tuple(asked.tokens.shape) == (1, 2, 8)
+    assert tuple(asked.dense.shape) == (1, 8, 4, 4)
+    part.drawn = False
+    assert torch.equal(part(boxes=box).tokens, asked.tokens)
+    part.drawn = True
+    alone, both = (part(boxes=b, masks=torch.zeros(1, 1, 16, 16)).dense for b in (None, box))
+    assert not torch.equal(alone, both)
+    assert torch.allclose(asked.dense, both + part.no_mask[:, None, None])

@@ -20,6 +20,7 @@ from napari_wsi_mil.runs.watch import Say, Stage, Watch, say_nothing
 from napari_wsi_mil.runs.zoom_doubts import doubts
 from napari_wsi_mil.slide.blocks import BlockCache
 from napari_wsi_mil.ticks import no_tick
+from napari_wsi_mil.tiles.coarse import CoarsePictures
 from napari_wsi_mil.tiles.stain import is_dark_field
 from napari_wsi_mil.tiles.views import RootFrame, Tally, black_out, read_views
 
@@ -127,7 +128,7 @@ class ViewReader:
     def __init__(self, slide: Slide, frame: RootFrame, plan: ZoomPlan, *, watch: Watch | None = None) -> None:
         self.slide, self.frame, self.plan = slide, frame, plan
         self.tally, self.layers, self.dark = Tally(), list[Layer](), False
-        self._watch, self._kept = watch or Watch(), BlockCache(KEPT_BYTES)
+        self._watch, self._kept, self._coarse = watch or Watch(), BlockCache(KEPT_BYTES), CoarsePictures()
         self._finished, self._steps = 0, STEPS * (sum(plan.counts[:-1]) + 1)
 
     def __call__(self, rois: Rois, px: int) -> torch.Tensor:
@@ -142,7 +143,7 @@ class ViewReader:
         with self._watch.stage(Stage.READING):
             found = read_views(
                 self.slide, *place, px, grey=0 if first else self.plan.grey, names=names, count=self.tally,
-                kept=self._kept, tick=partial(self._partly, count),
+                kept=self._kept, coarse=self._coarse, tick=partial(self._partly, count),
             )  # fmt: skip
         if first:
             self._look(found.rgb)

@@ -86,13 +86,13 @@ class Axis:
         return self.shown[0] + first, csr_array((values, columns, starts), shape=(last - first, high - low))
 
 
-def gathered(rgb: npt.NDArray[np.uint8], down: Any, across: Any) -> Floats:
-    """Return the (rows, columns, 3) float32 that (h, w, 3) uint8 pixels give to cells with these weights.
+def gathered(rgb: npt.NDArray[Any], down: Any, across: Any) -> Floats:
+    """Return the (rows, columns, 3) float32 that (h, w, 3) uint8 or float32 pixels give to cells with these weights.
 
     Sparse on purpose: dense products start threads, which wait for one another when other work is at hand.
     """
     h, w = rgb.shape[:2]
-    rows: Floats = down @ rgb.reshape(h, w * 3).astype(np.float32)
+    rows: Floats = down @ rgb.reshape(h, w * 3).astype(np.float32, copy=False)
     sideways = np.ascontiguousarray(rows.reshape(-1, w, 3).transpose(1, 0, 2)).reshape(w, -1)
     columns: Floats = across @ sideways
     return columns.reshape(-1, down.shape[0], 3).transpose(1, 0, 2)

@@ -15,6 +15,7 @@ from napari_wsi_mil.slide import Box
 from napari_wsi_mil.slide.blocks import cores, decode_pool
 from napari_wsi_mil.slide.regions import as_rgb
 from napari_wsi_mil.ticks import no_tick
+from napari_wsi_mil.tiles.coarse import Cells, CoarsePictures
 from napari_wsi_mil.tiles.frame import RootFrame, choose_level, paper_level
 from napari_wsi_mil.tiles.shrink import Axis, gathered
 from napari_wsi_mil.tiles.stain import extremes
@@ -80,6 +81,11 @@ class _View(NamedTuple):
     cols: Axis
 
     @property
+    def lie(self) -> Cells:
+        """Its pixels as cells of the level."""
+        return Cells(self.level, self.rows, self.cols)
+
+    @property
     def span(self) -> Box:
         """The pixels of the level that it needs."""
         (top, bottom), (left, right) = self.rows.span, self.cols.span
@@ -111,6 +117,7 @@ def read_views(
     names: Sequence[str] = (),
     count: Tally | None = None,
     kept: BlockCache | None = None,
+    coarse: CoarsePictures | None = None,
     tick: Tick = no_tick,
 ) -> Readings:
     """Read squares parallel to the axes, each from the stored level that suits it, decoding only the tiles under them.
@@ -119,7 +126,8 @@ def read_views(
     level's pixels, interpolated where level 0 has too few. What lies outside the slide is black, and so are pixels
     whose R, G and B differ by less than `grey` after that (glass; 0 keeps them). Tiles under several views are decoded
     once, on all cores; memory stays small however much has to be read. Pieces `kept` by earlier calls are taken from
-    there and not counted again; it belongs to one slide. `tick` counts pieces of the file.
+    there and not counted again; it belongs to one slide, and so does `coarse`: once a large level was read, views that
+    show little of its detail are drawn from there, see `CoarsePictures`. `tick` counts pieces of the file.
     Raises BadRequest on fluorescence and on squares that are none, SlideReadError with the view (of `names`) and its
     place if any tile cannot be read, Cancelled.
     """
@@ -130,21 +138,40 @@ def read_views(
         for k, (centre, side) in enumerate(zip(centres.tolist(), sides.tolist(), strict=True))
     ]
     sums = np.zeros((len(views), px, px, 3), np.float32)
+    left = [k for k, view in enumerate(views) if coarse is None or not coarse.draw(view.lie, into=sums[k])]
+    made = [] if coarse is None else coarse.wanted([views[k].lie for k in left])
+    means = [np.zeros((lie.rows.cells, lie.cols.cells, 3), np.float32) for lie in made]
+    targets = [*(views[k] for k in left), *(_View("", "", lie.level, lie.rows, lie.cols) for lie in made)]
     count = Tally() if count is None else count
+    _gather(slide, targets, [*(sums[k] for k in left), *means], count=count, kept=kept, tick=tick)
+    if coarse is not None:
+        coarse.keep(made, means)
+    count.pixels += sum(view.cells for view in views)
+    rgb = np.rint(sums).astype(np.uint8)
+    black_out(rgb, grey=grey)
+    return Readings(rgb, tuple(view.level for view in views))
+
+
+def _gather(
+    slide: Slide,
+    views: list[_View],
+    sums: list[npt.NDArray[np.float32]],
+    *,
+    count: Tally,
+    kept: BlockCache | None,
+    tick: Tick,
+) -> None:
+    """Read what the views need and add it to the cells of each."""
     jobs = list(_jobs(slide, views))
     with contextlib.closing(_done(slide, views, jobs=jobs, kept=kept)) as done:
         for i, (job, (pixels, stored, parts)) in enumerate(zip(jobs, done, strict=True)):
             for k, row, col, part in parts:
-                sums[k, row : row + part.shape[0], col : col + part.shape[1]] += part
+                sums[k][row : row + part.shape[0], col : col + part.shape[1]] += part
             if stored is not None:
                 count.add(job.box, stored)
                 if kept is not None:
                     kept.get(_KEPT, job[:2], partial(np.asarray, pixels))
             tick(i + 1, len(jobs))
-    count.pixels += sum(view.cells for view in views)
-    rgb = np.rint(sums).astype(np.uint8)
-    black_out(rgb, grey=grey)
-    return Readings(rgb, tuple(view.level for view in views))
 
 
 def black_out(rgb: npt.NDArray[np.uint8], *, grey: int) -> None:

@@ -27,7 +27,7 @@ def on_click(viewer: ViewerModel, told: Callable[[np.ndarray], None]) -> None:
         act = method()
         if act is None:
             viewer.mouse_drag_callbacks.remove(pressed)
-        if act is None or event.button != 1 or event.modifiers or not _pans(viewer):
+        if act is None or event.button != 1 or event.modifiers or not pans(viewer):
             return
         began, place = np.asarray(event.pos, float), np.asarray(event.position)[-2:]
         farthest = 0.0
@@ -41,6 +41,7 @@ def on_click(viewer: ViewerModel, told: Callable[[np.ndarray], None]) -> None:
     viewer.mouse_drag_callbacks.append(pressed)
 
 
-def _pans(viewer: ViewerModel) -> bool:
+def pans(viewer: ViewerModel) -> bool:
+    """Whether clicks on the canvas are no drawing tool's: two dimensions, and the active layer pans and zooms."""
     active = viewer.layers.selection.active
     return viewer.dims.ndisplay == 2 and (active is None or getattr(active, "mode", "pan_zoom") == "pan_zoom")

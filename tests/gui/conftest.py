@@ -244,3 +244,50 @@ def stroll(qtbot, opened, zoom_results, tour_module):
     tour = tour_module.Tour(ViewerModel(), opened, zoom_results.trajectory(slide=opened))
     yield tour
     tour.close()
+
+
+@pytest.fixture(scope="session")
+def segment_module():
+    """Return segment_desk.py."""
+    return _module("wsi_gui_segment_desk", Path(__file__).with_name("segment_desk.py"))
+
+
+@pytest.fixture(scope="session")
+def segment_models():
+    """Return prompt_models.py of all tests."""
+    return _module("wsi_prompt_models", Path(__file__).parent.parent / "prompt_models.py")
+
+
+@pytest.fixture(scope="session")
+def shapes_file(segment_module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a slide with a disc, a ring and a bar."""
+    return write_pyramid(
+        tmp_path_factory.mktemp("shapes") / "shapes.svs", segment_module.pixels(), mpp=segment_module.MPP
+    )
+
+
+@pytest.fixture
+def shapes_slide(shapes_file: Path):
+    """Return that slide, closed after the test."""
+    with open_slide(shapes_file) as slide:
+        yield slide
+
+
+@pytest.fixture
+def segment_desk(shapes_slide, bench, segment_module, segment_models, offered):
+    """Return a Segment panel with a model that answers by colour, beside that slide, the disc in the middle."""
+    from napari_wsi_mil.gui.segment_panel import SegmentPanel
+    from napari_wsi_mil.runs.segment import Segmenter
+
+    offered(segment_module.card("a"), segment_module.card("b"))
+    model = segment_models.ColourModel()
+    panel = SegmentPanel(bench.viewer, build=lambda wish: Segmenter(wish.slide, model=model, device="cpu", store=None))
+    bench.add(shapes_slide)
+    bench.viewer.window.add_dock_widget(panel, name="Segment", area="right")
+    bench.qtbot.wait(50)
+    desk = segment_module.SegmentDesk(bench, panel, model, shapes_slide)
+    bench.qtbot.waitUntil(lambda: panel.work.segmenter is not None, timeout=10_000)
+    desk.look(segment_module.DISC_AT)
+    yield desk
+    desk.quiet()
+    panel.work.wish(None)

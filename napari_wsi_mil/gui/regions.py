@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.slide import Slide
 
 
-OURS = ("tissue", "tiles", "zoom boxes", "zoom lines", "prompt boxes", "draft outline", "objects")
+OURS = ("tissue", "tiles", "zoom boxes", "zoom lines", "prompt boxes", "draft outline", "objects", "objects cut")
 """Shapes this program drew, which limit no run."""
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 TOLERANCE_PX = 2.0
 """Of the boundary F-score: how far a rim may be off."""
 POINTS = (1, 3, 5)
+ENOUGH = 0.90
+"""Dice at which nobody clicks on."""
 Way = Literal["tile", "object"]
 """How tiles are shown: whole, in the middle of the view; or each object in the middle, made to fill a fifth of it."""
 
@@ -86,12 +88,18 @@ def dice(answer: Mask, truth: Mask) -> float:
 def rim_score(answer: Mask, truth: Mask, *, tolerance_px: float = TOLERANCE_PX) -> float:
     """Return the boundary F-score: share of each rim within `tolerance_px` of the other, harmonic mean.
 
-    Rims are the masks' pixels with a neighbour (of 4) outside. 0 where one mask is empty, 1 where both are.
+    Rims are the masks' pixels with a neighbour (of 4) outside, also at the edge of the picture. 0 where one mask is
+    empty, 1 where both are.
     """
-    rims = [mask & ~ndimage.binary_erosion(mask) for mask in (answer, truth)]
+    either = answer | truth
+    if not either.any():
+        return 1.0
+    rows, columns = np.flatnonzero(either.any(1)), np.flatnonzero(either.any(0))
+    cut = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    rims = [mask & ~ndimage.binary_erosion(mask) for mask in (np.pad(answer[cut], 1), np.pad(truth[cut], 1))]
     counts = [int(rim.sum()) for rim in rims]
     if not all(counts):
-        return float(counts[0] == counts[1])
+        return 0.0
     hit = [
         float((ndimage.distance_transform_edt(~other)[rim] <= tolerance_px).mean()) for rim, other in (rims, rims[::-1])
     ]
@@ -147,7 +155,7 @@ def measure(
 
     The first point is the middle of the object, further ones are random pixels of it (by seed and tile). Corrections
     start there, too; each next click is in the middle of the largest error, and the answer's logits go along as mask.
-    An object is clicked on until Dice is 0.95. Dice and rims are at the pixels of the view.
+    An object is clicked on until Dice is `ENOUGH`. Dice and rims are at the pixels of the view.
     """
     marks = Marks()
     for done, tile in enumerate(tiles):
@@ -193,7 +201,7 @@ def click_all(model: PromptModel, view: Shown, clicks: int) -> list[list[float]]
         for i, answer, logits in zip(left, masks, raw, strict=True):
             rows[i].append(dice(answer, view.masks[i]))
             prompts[i] = corrected(prompts[i], logits, *error_click(answer, view.masks[i]))
-        left = [i for i in left if rows[i][-1] < 0.95]
+        left = [i for i in left if rows[i][-1] < ENOUGH]
         if not left:
             break
     return rows

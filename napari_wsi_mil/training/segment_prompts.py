@@ -52,8 +52,11 @@ def shaken_box(mask: Mask, rng: np.random.Generator) -> Floats:
 
 def centre_of(mask: Mask) -> Floats:
     """Return the point (2,) of a mask that lies farthest from what is beside it."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    return np.array(np.unravel_index(int(depth.argmax()), mask.shape), np.float32)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    depth = ndimage.distance_transform_edt(np.pad(cut, 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), cut.shape)
+    return np.array([rows[0] + y, columns[0] + x], np.float32)
 
 
 def points_in(mask: Mask, n: int, rng: np.random.Generator) -> Floats:

@@ -38,9 +38,9 @@ class SegmentRecipe:
     """Keywords of `WsiSam`."""
     asked: tuple[Source, ...] = ("nuclei", "shapes", "regions")
     """What SAM is asked for in its stage: other objects than the glands the tokens are for, as in the paper."""
-    steps: int = 2000
+    steps: int = 1600
     """Of stage "sam"."""
-    token_steps: int = 600
+    token_steps: int = 500
     """Of stage "tokens"."""
     batch: int = 4
     """Pictures per step."""

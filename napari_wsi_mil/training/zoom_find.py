@@ -12,6 +12,7 @@ from napari_wsi_mil.models.magnet.magnet import MagNet, Rois, dense
 from napari_wsi_mil.training.zoom_colour import Crops, colour_weights, start_from_colour
 from napari_wsi_mil.training.zoom_data import Frames, Pose, ZoomSlide
 from napari_wsi_mil.training.zoom_guide import covered
+from napari_wsi_mil.training.zoom_point import point, raise_gain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PARTS = (np.array([1.0] * 6), np.array([1.0] * 3 + [0.0] * 3), np.array([0.0] * 3 + [1.0] * 3))
 """Which of the six colour weights nets beside each other start from."""
+POINTED = 1000
+"""Crops that nets learn to point on."""
 SPREAD = 0.35
 """Crops are up to e^+-this larger than the scale asked for."""
 
@@ -57,37 +60,69 @@ def start_nets(
     """Let every localisation net start from the colours of what the guide saw in views like those it looks at.
 
     Nets beside each other start from different weights: of cells and their surroundings, of cells, of surroundings.
-    Slides without a guide's map have nothing to find. Ticks per group of nets.
+    With `point_steps` they then learn to point, one group for all views of a size. Slides without a guide's map have
+    nothing to find. Ticks per group of nets, or per step of pointing.
     """
     of = kinds(network, recipe)
-    every, made = sorted(set(of.values()), reverse=True), dict[float, Crops]()
-    for i, kind in enumerate(every):
-        tick(i, len(every))
+    every = _shared(of) if recipe.point_steps else {kind: [kind] for kind in sorted(set(of.values()), reverse=True)}
+    made = dict[float, Crops]()
+    for i, (kind, alike) in enumerate(every.items()):
+        tick(i * max(recipe.point_steps, 1), len(every) * max(recipe.point_steps, 1))
+        maker = CropMaker(frames, recipe, kind, cells=network.plan.view_px, generator=generator)
         if kind.view_scale not in made:
-            maker = CropMaker(frames, recipe, kind, cells=network.plan.view_px, generator=generator)
-            drawn = maker.batch(recipe.find_crops)
-            made[kind.view_scale] = Crops(dense(drawn.rgb), drawn.cover, True) if network.density else drawn
-        crops = made[kind.view_scale]
-        weights = colour_weights(crops)
-        for j in range(max(network.plan.patches)):
-            net = Localiser()
-            start_from_colour(net, crops, weights * PARTS[j % len(PARTS)], network.plan, kind.wanted)
-            for depth, patches in enumerate(network.plan.patches, 1):
-                nets = patches - network.frozen(depth)
-                for k in range(network.plan.counts[depth - 1] if j < nets else 0):
-                    if of[depth, k] == kind:
-                        copy_net(net, network.localisers[depth - 1], k * nets + j)
+            made[kind.view_scale] = _drawn(maker, recipe.find_crops, network)
+        group = _started(network, made[kind.view_scale], kind.wanted)
+        if recipe.point_steps:
+
+            def told(step: int, steps: int, before: int = i * recipe.point_steps) -> None:
+                tick(before + step, len(every) * steps)
+
+            shown = _drawn(maker, POINTED, network, guided=True)
+            point(group, shown, steps=recipe.point_steps, generator=generator, tick=told, clip=recipe.clip)
+            raise_gain(group, recipe.point_gain)
+        _place(group, network, {place for place, one in of.items() if one in alike})
 
 
-def copy_net(one: Localiser, group: nn.Module, number: int) -> None:
-    """Copy the weights of a single net into one of a group."""
+def _shared(of: dict[tuple[int, int], Kind]) -> dict[Kind, list[Kind]]:
+    """Return one kind per size of view, the one that asks for the narrowest, and all that it stands for."""
+    every = sorted(set(of.values()), reverse=True)
+    sizes = sorted({kind.view_scale for kind in every}, reverse=True)
+    alike = [[kind for kind in every if kind.view_scale == size] for size in sizes]
+    return {min(some, key=lambda kind: kind.wanted): some for some in alike}
+
+
+def _drawn(maker: CropMaker, n: int, network: MagNet, *, guided: bool = False) -> Crops:
+    crops = maker.batch(n, guided=guided)
+    return Crops(dense(crops.rgb), crops.cover, True) if network.density else crops
+
+
+def _started(network: MagNet, crops: Crops, wanted: float) -> Localiser:
+    """Return nets that look at one view, each started from its own part of the colours."""
+    weights, group = colour_weights(crops), Localiser(max(network.plan.patches))
+    for j in range(group.nets):
+        net = Localiser()
+        start_from_colour(net, crops, weights * PARTS[j % len(PARTS)], network.plan, wanted)
+        copy_net(net, group, j)
+    return group
+
+
+def _place(group: Localiser, network: MagNet, places: set[tuple[int, int]]) -> None:
+    """Copy a group's nets to all views (depth, number) that they stand for."""
+    for depth, k in sorted(places):
+        nets = network.plan.patches[depth - 1] - network.frozen(depth)
+        for j in range(nets):
+            copy_net(group, network.localisers[depth - 1], k * nets + j, source=j)
+
+
+def copy_net(one: Localiser, group: nn.Module, number: int, *, source: int = 0) -> None:
+    """Copy the weights of net `source` of one group into net `number` of another."""
     assert isinstance(group, Localiser)
-    source, state = one.state_dict(), group.state_dict()
-    for name, value in source.items():
+    state = group.state_dict()
+    for name, value in one.state_dict().items():
         if value.ndim == 0:
             state[name].copy_(value)
             continue
-        state[name].unflatten(0, (group.nets, -1))[number].copy_(value)
+        state[name].unflatten(0, (group.nets, -1))[number].copy_(value.unflatten(0, (one.nets, -1))[source])
 
 
 class CropMaker:
@@ -101,9 +136,9 @@ class CropMaker:
         self.others = [slide for slide in frames.slides if slide.guide is None and slide.label == 0] or self.guided
         self._tissue: dict[str, torch.Tensor] = {}
 
-    def batch(self, n: int) -> Crops:
-        """Draw `n` views."""
-        views = [self._one(self.guided if i % 2 else self.others) for i in range(n)]
+    def batch(self, n: int, *, guided: bool = False) -> Crops:
+        """Draw `n` views, all of slides with a guide's map if `guided`."""
+        views = [self._one(self.guided if guided or i % 2 else self.others) for i in range(n)]
         rgb, cover = (torch.stack(part) for part in zip(*views, strict=True))
         return Crops(rgb, cover)
 

@@ -25,7 +25,7 @@ class ZoomRecipe:
     patches: tuple[int, ...] = (3, 2, 3)
     frozen_patch: bool = True
     sparse: Literal["entmax15", "sparsemax"] = "entmax15"
-    rules: Literal["appendix", "text"] = "appendix"
+    rules: Literal["appendix", "text", "mean"] = "appendix"
     l1: bool = True
     """Paradoxical loss: the whole zoom must not be less sure of the true class than the first layer."""
     l2: bool = True
@@ -57,6 +57,10 @@ class ZoomRecipe:
     """The same for patches cut from a frozen one, which shows as much as its parent."""
     find_crops: int = 0
     """Ours: crops per scale of view from which localisation nets take the colours to start from."""
+    point_steps: int = 0
+    """Ours: steps in which localisation nets learn to point on crops, per size of view; see training.zoom_point."""
+    point_gain: float = 16.0
+    """Factor of their scores afterwards, so that maps are sure and views as narrow as the plan's least scales."""
     find_epochs: int = 0
     """Ours: epochs in which only the localisation nets learn, from the guide, on slides with a guide's map."""
     find_rate: float = 1e-3
@@ -104,13 +108,13 @@ class ZoomRecipe:
 def _problems(recipe: ZoomRecipe) -> list[str]:
     found = []
     lows = {
-        "epochs": 0, "patience": 1, "batch": 1, "find_crops": 0, "find_epochs": 0, "read_rounds": 0, "look_steps": 0,
-        "read_steps": 1,
+        "epochs": 0, "patience": 1, "batch": 1, "find_crops": 0, "point_steps": 0, "find_epochs": 0, "read_rounds": 0,
+        "look_steps": 0, "read_steps": 1,
     }  # fmt: skip
     for name, low in lows.items():
         if getattr(recipe, name) < low:
             found.append(f"{name} is at least {low}, got {getattr(recipe, name)}; give a larger number")
-    for name in ("learning_rate", "clip", "find_rate", "read_rate"):
+    for name in ("learning_rate", "clip", "find_rate", "read_rate", "point_gain"):
         if not 0 < getattr(recipe, name) <= MOST:
             found.append(f"{name} is a number above 0 and at most {MOST:g}, got {getattr(recipe, name)}; 3e-5 is usual")
     for name in ("weight_decay", "guide", "jitter"):

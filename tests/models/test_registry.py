@@ -1,12 +1,14 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from napari_wsi_mil.errors import UnknownModel, WeightsError
 from napari_wsi_mil.models.card import save_card
 from napari_wsi_mil.models.device import pick_device
+from napari_wsi_mil.models.prompted import Prompt
 from napari_wsi_mil.models.registry import architectures, build, bundled_cards, find_card, load_model, register
 from napari_wsi_mil.models.weights import save_weights
 
@@ -61,6 +63,12 @@ def test_bundled_models_load_and_answer():
                 features = model.features(finals)
                 assert features.shape == (1, model.plan.counts[-1], card.n_features)
                 assert model.classify(features).shape == (1, len(card.classes))
+            elif card.kind == "segment":
+                assert (model.side_px, model.two_views) == (card.tile_px, True)
+                view = model.encode(np.full((card.tile_px, card.tile_px, 3), 255, np.uint8))
+                assert view.parts["embedding"].shape[0] == card.n_features
+                answer = model.decode(view, [Prompt.of([[100, 100]])], low=view)
+                assert answer.raw.shape == (1, 1, model.mask_px, model.mask_px)
             else:
                 logits, _, attention, _ = model(torch.zeros(3, card.n_features), torch.eye(3)[:, :2])
                 assert logits.shape == (len(card.classes),)

@@ -101,6 +101,7 @@ class Keeper(QObject):
                 notes.insert(0, f"{noun} of an earlier session brought back; Undo leaves them out.")
         try:
             known[1].follow(book, at_once=False)
+            self._timer.start(SOON_MS)
         except StoreError as error:
             self._problem(str(error))
         if notes:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_WINDOW_PX = 2048
 """Longer side of a window to paint in."""
+SMOOTH_PX = 0.35
+"""How far, in mask pixels, outlines of painted masks leave the pixels' edges: from 0.36 on, corners begin to move."""
 CRUMB_PX0 = 1.0
 """Area below which a piece that a cut leaves is no piece of its own."""
 
@@ -69,7 +71,7 @@ def edit_window(
 
 
 def outline_of(
-    mask: Mask, corner_yx0: tuple[float, float] = (0.0, 0.0), *, step: float = 1.0, simplify_px: float = 0.5
+    mask: Mask, corner_yx0: tuple[float, float] = (0.0, 0.0), *, step: float = 1.0, simplify_px: float = SMOOTH_PX
 ) -> Outline | None:
     """Return one outline around all of a mask (h, w) whose pixels are `step` level-0 pixels wide; None where empty.
 

@@ -11,11 +11,9 @@ import uuid
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 from napari_wsi_mil.errors import StoreError
-from napari_wsi_mil.results.atomic import written
 from napari_wsi_mil.results.object_json import classes_json, feature_of, slide_json
 from napari_wsi_mil.results.object_replay import FORMAT, VERSION, Kept, replayed, together
 from napari_wsi_mil.slide.remembered import config_folder
@@ -50,6 +48,8 @@ class Autosave:
         self._strays: list[tuple[Path, IO[bytes]]] = []
         self._read = False
         self._book: ObjectBook | None = None
+        self._due = True
+        """Whether the file has to be written anew."""
         self._leave: Callable[[], None] = _nothing
         self._stream: IO[str] | None = None
         self._waiting: deque[Iterator[str]] = deque()
@@ -97,16 +97,12 @@ class Autosave:
     def follow(self, book: ObjectBook, *, at_once: bool = True) -> None:
         """Write what the book holds now, and from now on each change of its objects and classes.
 
-        Not `at_once`: changes wait for `flush`, which a window calls when it has time, and where it can show an error.
+        Not `at_once`: all of it waits for `flush`, which a window calls when it has time and can show an error. The old
+        file stays until the new one is whole.
         """
         assert self._read, "what earlier sessions left would be written over: see what was `kept` first"
         self.stop()
-        self._book = book
-        self._begin()
-        while self._strays:
-            path, lock = self._strays.pop()
-            path.unlink(missing_ok=True)
-            lock.close()
+        self._book, self._due = book, True
 
         def note(change: Change) -> None:
             if change.objects_changed or change.classes_changed:
@@ -116,36 +112,64 @@ class Autosave:
                     self.flush()
 
         self._leave = book.watch(note)
+        if at_once:
+            self.flush()
 
     def flush(self, seconds: float | None = None) -> bool:
-        """Write changes that wait, for about this long at most; return whether all are written.
+        """Write what waits, for about this long at most; return whether all is written.
 
         A change that is not written to its end does not count when the file is read.
         """
         if self._book is None:
             return True
-        if self._stream is None:
-            self._begin()  # a disk was full, and may be no more
         end = math.inf if seconds is None else time.monotonic() + seconds
         try:
+            if self._due:
+                self._begin(self._book)
             self._write(end)
         except OSError as error:
             self._give_up()
-            raise self._unwritten(error) from error
+            why = error.strerror or error
+            message = f"{self.path}: objects could not be kept there ({why}); save them to another folder."
+            raise StoreError(message) from error
         return not self._waiting
+
+    def _begin(self, book: ObjectBook) -> None:
+        """Let all that the book holds wait to be written to a file beside the old one."""
+        self._give_up()
+        self._places.clear()
+        self._stream = self._new.open("w", encoding="utf-8")
+        self._waiting.append(self._all(tuple(book.objects.values()), book.classes))
+        self._due = False
 
     def _write(self, end: float) -> None:
         assert self._stream is not None
         while self._waiting and time.monotonic() < end:
             line = next(self._waiting[0], None)
-            if line is None:
-                self._waiting.popleft()
-            else:
+            if line is not None:
                 self._stream.write(line)
+                continue
+            self._waiting.popleft()
+            if self._new.exists():  # all that there was is in it, so that it can take the old one's place
+                self._stream.close()
+                self._new.replace(self.path)
+                self._stream = self.path.open("a", encoding="utf-8")
+                self._drop_strays()
         self._stream.flush()  # what the system has survives this program
+
+    @property
+    def _new(self) -> Path:
+        return self.path.with_suffix(".new")
+
+    def _drop_strays(self) -> None:
+        while self._strays:
+            path, lock = self._strays.pop()
+            path.unlink(missing_ok=True)
+            lock.close()
 
     def _give_up(self) -> None:
         """Forget the file as it is: half a line may stand at its end."""
+        self._due = True
         self._waiting.clear()
         stream, self._stream = self._stream, None
         if stream is not None:
@@ -168,13 +192,11 @@ class Autosave:
             if self._book is not None:
                 self.flush()
                 if self.path.stat().st_size > 2 * self._alive_bytes() + WASTE_BYTES:
-                    self._begin()
+                    self._due = True
                 empty = not self._book.objects
                 self.stop()
                 if empty:
                     self.path.unlink(missing_ok=True)
-        except OSError as error:
-            raise self._unwritten(error) from error
         finally:
             for _, lock in [("", self._lock), *self._strays]:
                 lock.close()
@@ -184,22 +206,11 @@ class Autosave:
         alive = {} if self._book is None else self._book.objects
         return sum(self._places[id(one)][2] for one in alive.values() if id(one) in self._places)
 
-    def _begin(self) -> None:
-        """Write the file anew; what was in it stays until the new one is whole."""
-        assert self._book is not None
-        self._give_up()
-        self._places.clear()
-        head = {"format": FORMAT, "version": VERSION, "slide": slide_json(self._slide)}
-        with written(self.path) as partial, partial.open("w", encoding="utf-8") as stream:
-            stream.write(_line(head))
-            # several steps: damage to one of them is not the end of all
-            for some in _batched(self._book.objects.values(), BATCH):
-                stream.writelines(self._lines("begun", (), some, self._book.classes))
-            stream.writelines(self._lines("begun", (), (), self._book.classes))
-        try:
-            self._stream = self.path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise self._unwritten(error) from error
+    def _all(self, objects: tuple[MaskObject, ...], classes: tuple[ObjectClass, ...]) -> Iterator[str]:
+        """Give the lines of a whole file, in several steps: damage to one of them is not the end of all."""
+        yield _line({"format": FORMAT, "version": VERSION, "slide": slide_json(self._slide)})
+        for at in range(0, max(len(objects), 1), BATCH):
+            yield from self._lines("begun", (), objects[at : at + BATCH], classes)
 
     def _lines(
         self, text: str, gone: Iterable[int], added: Iterable[MaskObject], classes: tuple[ObjectClass, ...]
@@ -215,21 +226,9 @@ class Autosave:
             places.append([one.number, self._places[id(one)][0]])
         yield _line({"step": text, "removed": list(gone), "added": places, "classes": classes_json(classes)})
 
-    def _unwritten(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"{self.path}: objects could not be kept there ({error.strerror or error}); save them to another folder."
-        )
-
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-def _batched(objects: Iterable[MaskObject], size: int) -> Iterator[list[MaskObject]]:
-    """Give objects in lists of `size`, the last shorter."""
-    rest = iter(objects)
-    while some := list(islice(rest, size)):
-        yield some
 
 
 def _line(value: Any) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_wsi_mil.models.prompted import Embedding, Masks
+from napari_wsi_mil.models.prompted import Embedding, Masks, Prompt
 
 INSIDE = 8.0
 """Logit of a pixel that belongs to the answer, and less than 0 as much outside."""
@@ -32,6 +32,8 @@ class ColourModel:
         """Prompts per call of decode."""
         self.lows: list[bool] = []
         """Whether the low view was given, per call."""
+        self.given: list[Prompt] = []
+        """Every prompt."""
 
     @property
     def mask_px(self) -> int:
@@ -45,6 +47,7 @@ class ColourModel:
 
     def decode(self, high, prompts, *, low=None, proposals=False) -> Masks:
         self.asked.append(len(prompts))
+        self.given += prompts
         self.lows.append(low is not None)
         if len(prompts) > self.most:
             raise torch.OutOfMemoryError

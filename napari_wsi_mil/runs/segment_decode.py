@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_wsi_mil.models.prompted import Masks
+    from napari_wsi_mil.models.prompted import Masks, Prompt
     from napari_wsi_mil.results.prompts import SlidePrompt
     from napari_wsi_mil.runs.segment_model import SegmentModel
     from napari_wsi_mil.runs.segment_views import Count, Seen
@@ -36,6 +38,9 @@ FINENESS = 256
 """Logits are rounded to parts of 1 in so many: sums in another order, as batches make them, then rarely matter."""
 EDGE = 64
 """An object is cut off where it lies along one part in so many of a window's edge."""
+STAGES = 8
+"""Clicks up to which each is a stage of its own, where a network corrects its answers."""
+STAGES_KEPT = 64
 ON_GLASS = 0.95
 """Share of a box that is glass, from which on it lies on glass."""
 
@@ -61,6 +66,7 @@ class Decoder:
     def __init__(self, model: SegmentModel, slide: Slide, count: Count) -> None:
         self._model, self._slide, self._count = model, slide, count
         self._most = BATCH
+        self._corrected: OrderedDict[tuple[Window, SlidePrompt], Floats] = OrderedDict()
 
     def answers(
         self, seen: Seen, window: Window, prompts: Sequence[SlidePrompt], *, proposals: bool = False
@@ -78,6 +84,8 @@ class Decoder:
                 continue
             at += len(some)
             self._count.decoded += len(some)
+            if self._model.corrects and len(some) == 1 and not proposals:
+                self._remember((window, some[0]), masks)
             raw = np.rint(masks.raw.float().cpu().numpy() * FINENESS) / np.float32(FINENESS)
             scores = masks.iou.float().cpu().numpy()
             if not (np.isfinite(raw).all() and np.isfinite(scores).all()):
@@ -91,12 +99,37 @@ class Decoder:
                 ]
                 yield sorted(found, key=lambda one: -one.score)
 
+    def _asked(self, seen: Seen, window: Window, prompt: SlidePrompt) -> Prompt:
+        """Return a prompt for the network, with its answer to the one before the last click where it corrects that."""
+        network = self._model.network
+        asked = network_prompt(prompt, window, side_px=network.side_px, mask_px=network.mask_px)
+        before = earlier(prompt) if self._model.corrects else None
+        return asked if before is None else replace(asked, mask=self._before(seen, window, before))
+
+    def _before(self, seen: Seen, window: Window, prompt: SlidePrompt) -> Floats:
+        """Return the logits that answered an earlier stage of a prompt; kept, as every click asks for the last's."""
+        key = (window, prompt)
+        kept = self._corrected.get(key)
+        if kept is None:
+            asked = self._asked(seen, window, prompt)
+            masks = self._model.network.decode(seen.high, [asked], low=seen.low)
+            kept = self._remember(key, masks)
+            self._count.decoded += 1
+        return kept
+
+    def _remember(self, key: tuple[Window, SlidePrompt], masks: Masks) -> Floats:
+        """Keep the logits that answer one prompt for the next click, and return them."""
+        raw: Floats = masks.raw[0, int(masks.best()[0])].float().cpu().numpy()
+        self._corrected[key] = raw
+        while len(self._corrected) > STAGES_KEPT:
+            self._corrected.popitem(last=False)
+        return raw
+
     def _masks(self, seen: Seen, window: Window, prompts: Sequence[SlidePrompt], *, proposals: bool) -> Masks | None:
         """Return the network's answer, None if it did not fit into memory but fewer might."""
-        network = self._model.network
-        asked = [network_prompt(p, window, side_px=network.side_px, mask_px=network.mask_px) for p in prompts]
         try:
-            return network.decode(seen.high, asked, low=seen.low, proposals=proposals)
+            asked = [self._asked(seen, window, prompt) for prompt in prompts]
+            return self._model.network.decode(seen.high, asked, low=seen.low, proposals=proposals)
         except RuntimeError as error:
             if not memory_is_full(error):
                 raise
@@ -152,6 +185,21 @@ class Decoder:
         places = np.clip(np.floor(meant.positive), 0, len(seen.glass) - 1).astype(int)
         glass = bool(seen.glass[places[:, 0], places[:, 1]].all())
         return glass and (meant.region is None or _share(meant.region, seen.glass) >= ON_GLASS)
+
+
+def earlier(prompt: SlidePrompt) -> SlidePrompt | None:
+    """Return the prompt whose answer the last click, or the last of many, corrects; None where it is the first.
+
+    Box, lasso and the points up to the first on the object come first; then each click is a stage of its own, several
+    together where there are more than `STAGES`.
+    """
+    drawn = prompt.box_yx0 is not None or prompt.lasso_yx0 is not None
+    first = 0 if drawn else prompt.labels.index(1) + 1 if 1 in prompt.labels else len(prompt.labels)
+    together = max(math.ceil((len(prompt.labels) - first) / (STAGES - 1)), 1)
+    fewer = first + (len(prompt.labels) - first - 1) // together * together
+    if len(prompt.labels) <= first:
+        return None
+    return replace(prompt, points_yx0=prompt.points_yx0[:fewer], labels=prompt.labels[:fewer])
 
 
 def _stability(logits: Floats, part: Bools) -> float:

@@ -39,6 +39,8 @@ class SegmentModel:
     """Of its weights; None: unknown, then nothing it encodes is kept on disk."""
     title: str = ""
     notes: tuple[str, ...] = ()
+    corrects: bool = False
+    """Whether it was trained to be given its last answer with the next click."""
 
 
 def segment_card(model: str | Path | ModelCard = DEFAULT_SEGMENT) -> ModelCard:
@@ -109,7 +111,7 @@ def _of_card(card: ModelCard, choice: DeviceChoice, mpp: float | None) -> Segmen
             f"{getattr(network, 'side_px', None)}; use the card and weights of one training run."
         )
         raise ContractMismatch(message)
-    return SegmentModel(network, card.name, mpp or card.mpp, card.sha256, card.title)
+    return SegmentModel(network, card.name, mpp or card.mpp, card.sha256, card.title, corrects=True)
 
 
 def _released(folder: Path) -> Released:
@@ -129,7 +131,7 @@ def _checkpoint(files: Released, choice: DeviceChoice, mpp: float | None) -> Seg
     there = [path for path in files[:3] if path is not None]
     note = () if network.two_views else (f"{files.sam.name} has no low-resolution branch: one view is looked at.",)
     name = files.sam.stem if len(there) == 1 else f"wsi-sam-{files.sam.stem}"
-    return SegmentModel(network, name, mpp or DEFAULT_MPP, file_hash(there), notes=note)
+    return SegmentModel(network, name, mpp or DEFAULT_MPP, file_hash(there), notes=note, corrects=len(there) == 1)
 
 
 def _backend(name: str, choice: DeviceChoice, mpp: float | None) -> SegmentModel:
@@ -137,7 +139,7 @@ def _backend(name: str, choice: DeviceChoice, mpp: float | None) -> SegmentModel
     weights = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin") or p.name == CONFIG)
     network = load_backend(name, device=choice.name)
     label = folder.name if Path(name).expanduser().is_dir() else name
-    return SegmentModel(network, label, mpp or DEFAULT_MPP, file_hash(weights))
+    return SegmentModel(network, label, mpp or DEFAULT_MPP, file_hash(weights), corrects=True)
 
 
 def file_hash(paths: list[Path]) -> str:

@@ -36,6 +36,8 @@ STRIDES = ((1 / 4, 1 / 2), (3 / 4, 1 / 8), (math.inf, 1 / 16))
 """A prompt up to the first share of the side -> the second is the distance of the centres to choose from.
 
 Far apart for small prompts, so that neighbouring ones share a window; the prompt then lies in its middle half."""
+ENLARGED = 4
+"""A slide's pixel is enlarged to so many at most; on slides with coarser ones wider windows are taken."""
 COARSEST_UM = 64.0
 """um/px of the widest window."""
 WHITE = 255
@@ -109,6 +111,8 @@ def choose_window(
     for step in range(least, most + 1):
         side = base * 2.0**step
         if step < 0 and (side < 0.99 * side_px or size > SMALL_PX * side / side_px):
+            continue
+        if side * ENLARGED < side_px and step < most:
             continue
         if size <= FITS * side:
             stride = side * next(apart for share, apart in STRIDES if size <= share * side)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from shapely import Polygon, box
 
 from napari_wsi_mil.errors import BadRequest, ModelError, SlideClosed, SlideReadError
 from napari_wsi_mil.results.prompts import SlidePrompt
-from napari_wsi_mil.runs.segment import Segmenter
+from napari_wsi_mil.runs import segment_views
+from napari_wsi_mil.runs.segment import Segmenter, SegmentModel
+from napari_wsi_mil.runs.segment_decode import earlier
 from napari_wsi_mil.slide import Box
 from napari_wsi_mil.ticks import Cancelled
 from napari_wsi_mil.tiles.windows import Window
@@ -296,3 +299,115 @@ def test_memory_is_bounded(segmenter):
         run.warm((y, 100))
     assert run.count.encoded == 18
     assert run._views.memory.nbytes == 3 * (64 * 64 * 3 * 2 + 1024)
+
+
+def test_only_the_tiles_under_the_windows_are_read(segmenter, monkeypatch):
+    fine = painted((4096, 6144), (2000, 3000, 2010, 3010, PURPLE), (2000, 3046, 2010, 3056, PURPLE))
+    run = segmenter([fine, fine[::4, ::4]])
+    boxes, read = [], run.slide._source.read
+    monkeypatch.setattr(
+        run.slide._source, "read", lambda level, box, plane: boxes.append((level, box)) or read(level, box, plane)
+    )
+    answer = run.answer(click(2005, 3005))
+    assert [window.extent_yx0 for window in answer.windows] == [(1984.0, 2976.0, 2048.0, 3040.0)]
+    # tiles of 256 px: the high view lies in one, the low view of 128 px from (1952, 2944) in one by two
+    assert {level for level, _ in boxes} == {0}
+    assert min(b.y for _, b in boxes) >= 1792
+    assert max(b.y + b.h for _, b in boxes) <= 2304
+    assert min(b.x for _, b in boxes) >= 2816
+    assert max(b.x + b.w for _, b in boxes) <= 3072
+    assert run.count.reading.file_tiles == 2
+    before = len(boxes)
+    run.answer(click(2006, 3004))
+    assert len(boxes) == before
+    run.answer(click(2006, 3050))
+    assert run.count.reading.file_tiles == 2 + 2  # two more lie under the window, which come from memory
+    # a wide box goes to the coarse level
+    wide = run.answer(SlidePrompt(box_yx0=(100, 100, 700, 700)))
+    assert wide.windows[0].step == 4
+    assert {level for level, _ in boxes[before:]} == {0, 1}
+
+
+def test_a_network_that_corrects_is_given_its_last_answer(array_slide, model):
+    loaded = SegmentModel(model, "c", 1.0, None, corrects=True)
+    run = Segmenter(array_slide(painted((600, 800), (300, 400, 320, 410, PURPLE)), mpp=1.0), model=loaded, device="cpu")
+    one = click(310, 405)
+    two = click(310, 405, (330, 430, 0))
+    three = click(310, 405, (330, 430, 0), (312, 406, 1))
+    assert same(run.answer(one).outline, (300, 400, 320, 410))
+    run.answer(two)
+    assert [given.mask is not None for given in model.given] == [False, False, True]
+    run.answer(three)
+    assert [len(given.labels) for given in model.given[3:]] == [3]
+    assert np.array_equal(model.given[3].mask > 0, model.given[2].mask > 0)
+    fresh = Segmenter(run.slide, model=loaded, device="cpu").answer(three)
+    assert fresh.outline.equals_exact(run.answer(three).outline, 0)
+    assert run.answer(one).outline.equals_exact(run.answer(one).outline, 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "drawn", "counts"),
+    [
+        ((1,), False, []),
+        ((1, 1, 0), False, [2, 1]),
+        ((0, 0, 1, 0), False, [3]),
+        ((1, 0), True, [1, 0]),
+        ((0, 0), False, []),
+    ],
+)
+def test_stages_of_a_prompt(labels, drawn, counts):
+    prompt = SlidePrompt(tuple((5, i) for i in range(len(labels))), labels, (0, 0, 9, 9) if drawn else None)
+    found = []
+    while (prompt := earlier(prompt)) is not None:
+        found.append(len(prompt.labels))
+        assert prompt.box_yx0 == ((0, 0, 9, 9) if drawn else None)
+    assert found == counts
+
+
+def test_a_hundred_clicks_have_some_thirty_stages():
+    prompt, found = SlidePrompt(tuple((5, i) for i in range(100)), (1,) * 100), [100]
+    while (prompt := earlier(prompt)) is not None:
+        found.append(len(prompt.labels))
+    assert len(found) == 26
+    assert found[:3] == [100, 91, 79]
+    assert found[-8:] == [8, 7, 6, 5, 4, 3, 2, 1] or found[-7:] == [7, 6, 5, 4, 3, 2, 1]
+
+
+def test_encoding_in_half_precision_and_too_little_memory(segmenter, model, monkeypatch):
+    run = segmenter(painted((600, 800), (300, 400, 320, 410, PURPLE)))
+    run._views._dtype = torch.bfloat16
+    seen = []
+    encode = model.encode
+    monkeypatch.setattr(
+        model, "encode", lambda picture: seen.append(torch.is_autocast_enabled("cpu")) or encode(picture)
+    )
+    assert same(run.answer(click(310, 405)).outline, (300, 400, 320, 410))
+    assert seen == [True, True]
+
+    def full(picture):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(model, "encode", full)
+    with pytest.raises(ModelError, match="cpu has too little memory for one view of 64 px; choose the cpu"):
+        run.answer(click(100, 100))
+    monkeypatch.setattr(
+        model, "encode", lambda picture: prompt_models.Embedding({"a": torch.tensor([np.nan])}, (64, 64))
+    )
+    with pytest.raises(ModelError, match="gave numbers that are not finite; use other weights"):
+        run.answer(click(100, 100))
+
+
+def test_glass_cells_are_white_and_bright():
+    picture = np.full((64, 64, 3), PAPER, np.uint8)
+    picture[:32, :32] = PINK
+    picture[32:, 32:] = 120
+    assert segment_views.glass_cells(picture)[::16, ::16].tolist() == [[False, True], [True, False]]
+    assert segment_views.glass_cells(picture).shape == (32, 32)
+
+
+def test_two_threads_may_ask_for_the_same_window(segmenter):
+    run = segmenter(painted((600, 800), (300, 400, 320, 410, PURPLE)))
+    with ThreadPoolExecutor(4) as pool:
+        outlines = [one.outline for one in pool.map(run.answer, [click(310, 405)] * 8)]
+    assert all(outline.equals_exact(outlines[0], 0) for outline in outlines)
+    assert run.count.encoded == 2

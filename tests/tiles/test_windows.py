@@ -64,6 +64,8 @@ def test_windows_stay_on_the_slide_where_it_is_large_enough():
 def test_without_pixel_size_level_0_counts_as_the_models_own():
     assert chosen(around(1000, 1000, 0), mpp=None).side_px0 == 256.0
     assert chosen(around(1000, 1000, 0), mpp=1.0).side_px0 == 128.0
+    assert chosen(around(1000, 1000, 0), mpp=2.0) == Window((992.0, 992.0), 64.0, 0)
+    assert chosen(around(1000, 1000, 0), mpp=16.0) == Window((992.0, 992.0), 64.0, 3)
 
 
 def test_steps_below_0_are_for_small_prompts_on_slides_that_have_the_pixels():

@@ -15,6 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from napari_wsi_mil.errors import WsiMilError
+from napari_wsi_mil.gui import demo
 from napari_wsi_mil.gui import window as windows
 from napari_wsi_mil.interop.geojson import read_geojson
 from napari_wsi_mil.interop.rasters import overlay_png
@@ -40,7 +41,7 @@ def draw(path: Path, out: Path, *, size: tuple[int, int] | None = None) -> None:
         window.viewer.reset_view()
     window.bring_forward(window.attention)
     try:
-        windows.run_and_wait(window)
+        demo.run_and_wait(window)
         layer = window.attention.result.layer
         truth = truth_of(path)
         outlines = read_geojson(truth) if truth else ()

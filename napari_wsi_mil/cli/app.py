@@ -222,7 +222,7 @@ def view(
     *,
     mpp: SettleOption = None,
 ) -> None:
-    """Open slides in a napari window with the Slide and Attention panels."""
+    """Open slides in a napari window with all panels."""
     from napari_wsi_mil.cli.display import check_screen
     from napari_wsi_mil.cli.settle import opened
 
@@ -241,7 +241,7 @@ def demo(
     headless: Annotated[bool, typer.Option("--headless", help="Draw on a virtual screen and leave.")] = False,
     screenshot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Keep a picture of the window.")] = None,
 ) -> None:
-    """Open the procedural sample slide with an attention run and a zoom run done."""
+    """Open the procedural sample slide with an attention run, a zoom run and outlined glands."""
     from napari_wsi_mil.cli import display
     from napari_wsi_mil.cli.files import check_output_file
 
@@ -255,9 +255,9 @@ def demo(
     if not headless:
         display.check_screen()
     end = "its picture goes to a file" if headless else "close the window to end"
-    typer.echo(f"demo: opening the sample slide in napari, running attention and zoom on it; {end}")
-    from napari_wsi_mil.gui import window
+    typer.echo(f"demo: opening the sample slide in napari, running attention, zoom and prompts on it; {end}")
+    from napari_wsi_mil.gui import demo as shown
 
-    window.demo(headless=headless, screenshot=screenshot)
+    shown.demo(headless=headless, screenshot=screenshot)
     if screenshot is not None:
         typer.echo(f"{screenshot}: picture of the window written")

@@ -9,7 +9,8 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.gui.camera import visible, world_to_yx0
-from napari_wsi_mil.gui.segment_prompts import SCRIBBLE_POINTS, along
+from napari_wsi_mil.gui.segment_places import along
+from napari_wsi_mil.gui.segment_prompts import SCRIBBLE_POINTS
 from napari_wsi_mil.gui.segment_rubber import Rubber, canvas_of
 from napari_wsi_mil.gui.slides import images_of
 from napari_wsi_mil.layers.objects import DRAWN, MINUS, PLUS

@@ -10,6 +10,7 @@ from napari_wsi_mil.gui.device_pick import DevicePick
 from napari_wsi_mil.gui.live import host
 from napari_wsi_mil.gui.objects_box import ObjectsBox
 from napari_wsi_mil.gui.parts import Notice, column, heading, look_of
+from napari_wsi_mil.gui.segment_auto import SegmentAuto
 from napari_wsi_mil.gui.segment_draft import DraftLayer
 from napari_wsi_mil.gui.segment_hand import PromptHand
 from napari_wsi_mil.gui.segment_keys import SegmentKeys
@@ -53,6 +54,7 @@ class SegmentPanel(SlideBoundPanel):
         self.mouse, self.keys = SegmentMouse(viewer), SegmentKeys(viewer)
         self.prompts, self.outline, self.work = PromptLayers(viewer), DraftLayer(viewer), SegmentWork(build)
         self.hand = PromptHand(viewer, self.mouse, self.work)
+        self.auto = SegmentAuto(viewer, segmenter=lambda: self.work.segmenter, picked=lambda: self.objects.selected)
         self._build()
         self._connect()
         host(viewer)
@@ -63,16 +65,17 @@ class SegmentPanel(SlideBoundPanel):
     def _build(self) -> None:
         notice = heading(NOTICE)
         notice.setProperty("warned", True)
+        self.all_title = heading("More like this")
         self._filled, layout = column()
         for part in (
             self.choice, heading("Model"), self.models, heading("Prompt"), self.tools, self.draft, self.notice,
-            self.objects, heading("Runs on"), self.device, notice,
+            self.objects, self.all_title, self.auto, heading("Runs on"), self.device, notice,
         ):  # fmt: skip
             layout.addWidget(part)
         self.body.addWidget(self.empty)
         self.body.addWidget(self._filled)
         self.body.addStretch(1)
-        self.add_jumps({"Prompt": self.models, "Objects": self.objects})
+        self.add_jumps({"Prompt": self.models, "Objects": self.objects, "More": self.all_title})
 
     def _connect(self) -> None:
         mouse, work = self.mouse, self.work
@@ -94,7 +97,11 @@ class SegmentPanel(SlideBoundPanel):
         work.failed.connect(self._failed)
         work.said.connect(self._said)
         work.ready.connect(self._write)
+        work.ready.connect(self.auto.refresh)
+        self.auto.problem.connect(self._problem)
         self.objects.reopen.connect(self.reopen)
+        for chosen in (self.objects.table.chosen, self.objects.layers.picked):
+            chosen.connect(self.auto.refresh)
         mouse.picked.connect(self._picked)
         self.viewer.layers.selection.events.active.connect(self._selected)
 
@@ -116,6 +123,7 @@ class SegmentPanel(SlideBoundPanel):
         self.notice.clear()
         self._hasty = False
         self.objects.show(self.book, slide)
+        self.auto.show(slide, self.book)
         self._attend()
 
     def _attend(self) -> None:
@@ -154,6 +162,7 @@ class SegmentPanel(SlideBoundPanel):
         """Select the object under a point, or none."""
         number = self.objects.number_at(self.hand.places(world).tolist())
         self.objects.select([] if number is None else [number])
+        self.auto.refresh()
 
     def _selected(self, event: Any = None) -> None:
         self.mouse.show_cursor()
@@ -179,6 +188,8 @@ class SegmentPanel(SlideBoundPanel):
             self._hasty = False
             self._ask()
             self.prompts.show(self.book.draft if self.book is not None else NO_PROMPT)
+        if change.objects_changed:
+            self.auto.refresh()
         self._write()
 
     def _ask(self) -> None:

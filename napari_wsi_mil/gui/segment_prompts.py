@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.gui.camera import layer_to_yx0, plane
 from napari_wsi_mil.gui.screen_edges import edge_width, settle_edges
+from napari_wsi_mil.gui.segment_places import SAME_PX0, along, as_known, known_box, known_lasso, same_shape
 from napari_wsi_mil.gui.slides import images_of
 from napari_wsi_mil.layers.objects import DRAWN, MINUS, PLUS, prompt_layers
 from napari_wsi_mil.results.prompts import NO_PROMPT, SlidePrompt
@@ -31,10 +32,9 @@ POINTS, BOXES = "prompt points", "prompt boxes"
 COLOURS = (MINUS, PLUS)
 SYMBOLS = ("x", "disc")
 """Of points beside the object and on it, the feature `label` being 0 and 1."""
-EDGE_PX = 2.0
+POINT_PX, EDGE_PX = 13, 2.0
 SCRIBBLE_POINTS = 10
 """A scribble becomes at most this many points, spread evenly along it."""
-SAME_PX0 = 1e-3
 LATE_MS = 20
 UNFINISHED = ("add_polygon", "add_path", "add_polyline", "add_line")
 """Modes in which a shape of the layer may be half drawn, so that nothing is taken from it."""
@@ -136,6 +136,9 @@ class PromptLayers(QObject):
             layer.edge_width = edge_width(viewer, layer, EDGE_PX)
             self._adopt(BOXES, layer)
         if POINTS not in self._layers:
+            # a dark rim is seen on pale tissue, on glass and on dark nuclei
+            points |= {"border_color": "black", "border_width": 0.08, "size": POINT_PX}
+            points["canvas_size_limits"] = (POINT_PX, POINT_PX)
             self._adopt(POINTS, viewer.add_points(**points))
             self._fewer, self._painted = False, None
         # napari selects what is added; the slide stays what is panned
@@ -195,25 +198,20 @@ class PromptLayers(QObject):
         box = lasso = None
         for corners, kind in self._shapes_there():
             if kind in ("rectangle", "ellipse"):
-                box = self._known(np.concatenate([corners.min(0), corners.max(0)]))
+                box = known_box(corners, self._prompt.box_yx0)
             elif kind == "polygon":
                 lasso = corners if len(corners) > 2 else lasso
             else:
                 spread = along(corners, SCRIBBLE_POINTS)
                 places, labels = [*places, *spread.tolist()], [*labels, *[1] * len(spread)]
-        ring = None if lasso is None else self._known_lasso(lasso)
+        ring = None if lasso is None else known_lasso(lasso, self._prompt.lasso_yx0)
         return SlidePrompt(tuple((y, x) for y, x in places), tuple(labels), box, ring)
 
     def _points_there(self) -> tuple[list[Any], list[int]]:
         layer = self._layers.get(POINTS)
         if layer is None or not len(layer.data):
             return [], []
-        found = self._to_slide(layer, layer.data)
-        known = np.array(self._prompt.points_yx0).reshape(-1, 2)
-        for row in range(len(found)):
-            near = np.flatnonzero(np.abs(known - found[row]).max(axis=1) < SAME_PX0) if len(known) else ()
-            if len(near):
-                found[row] = known[near[0]]
+        found = as_known(self._to_slide(layer, layer.data), self._prompt.points_yx0)
         return found.tolist(), [int(label) for label in layer.features["label"]]
 
     def _shapes_there(self) -> list[tuple[Floats, str]]:
@@ -229,16 +227,6 @@ class PromptLayers(QObject):
         found: Floats = layer_to_yx0(self._viewer, self._image, layer, np.asarray(points, float)[:, -2:])  # type: ignore[arg-type]
         return found
 
-    def _known(self, box: Floats) -> Any:
-        """Return the prompt's own numbers where they are meant: those of a layer are rounded."""
-        old = self._prompt.box_yx0
-        return old if old is not None and np.abs(box - old).max() < SAME_PX0 else tuple(box.tolist())
-
-    def _known_lasso(self, lasso: Floats) -> Any:
-        old = self._prompt.lasso_yx0
-        same = old is not None and len(old) == len(lasso) and np.abs(lasso - np.array(old)).max() < SAME_PX0
-        return old if same else tuple((y, x) for y, x in lasso.tolist())
-
     # -- into the layers ----------------------------------------------------------------------
     def _write(self) -> None:
         points, boxes = self._layers.get(POINTS), self._layers.get(BOXES)
@@ -253,10 +241,7 @@ class PromptLayers(QObject):
             wanted.append((np.array(prompt.lasso_yx0), "polygon"))
         if boxes is not None and str(boxes.mode) not in UNFINISHED:
             there = self._shapes_there()
-            if len(there) != len(wanted) or any(
-                a[1] != b[1] or len(a[0]) != len(b[0]) or np.abs(_order(a) - _order(b)).max() > SAME_PX0
-                for a, b in zip(there, wanted, strict=True)
-            ):
+            if len(there) != len(wanted) or not all(map(same_shape, there, wanted)):
                 self._draw(boxes, wanted)
 
     def _write_points(self, layer: Points) -> None:
@@ -315,19 +300,3 @@ class PromptLayers(QObject):
             act()
         finally:
             self._writing = was
-
-
-def along(path: Floats, most: int) -> Floats:
-    """Return at most `most` points (N, 2) spread evenly along a line, both ends among them."""
-    steps = np.hypot(*np.diff(path, axis=0).T)
-    at = np.concatenate([[0.0], np.cumsum(steps)])
-    if at[-1] == 0 or len(path) < 2:
-        return path[:1]
-    wanted = np.linspace(0, at[-1], min(most, max(2, len(path))))
-    return np.stack([np.interp(wanted, at, path[:, axis]) for axis in (0, 1)], axis=1)
-
-
-def _order(shape: tuple[Floats, str]) -> Floats:
-    """Return what tells one shape from another: napari may begin a rectangle at any corner."""
-    corners, kind = shape
-    return np.concatenate([corners.min(0), corners.max(0)]) if kind == "rectangle" else corners.ravel()

@@ -23,17 +23,13 @@ TIPS: dict[Tool, str] = {
     "lasso": "Drag a line around an object; hold Space to move the slide.",
 }
 LEGEND = (
-    ("Click", "on the object"),
-    ("Shift+click", "beside it"),
-    ("Ctrl+drag", "box"),
-    ("Ctrl, hover", "what a click gives"),
-    ("Enter", "accept"),
-    ("Double click", "outline and accept"),
-    ("Esc", "drop"),
-    ("Ctrl+Z", "undo, with Shift redo"),
-    ("Right click", "select an object"),
-    ("Space+drag", "move the slide"),
+    (("Click", "on object"), ("Shift+click", "beside it")),
+    (("Ctrl+drag", "box"), ("Ctrl+hover", "preview")),
+    (("Enter", "accept"), ("Esc", "drop")),
+    (("Double click", "accept"), ("Right click", "select")),
+    (("Ctrl+Z", "undo"), ("Space+drag", "move")),
 )
+"""What the mouse and keys do, in lines of two."""
 
 
 class SegmentTools(QWidget):
@@ -63,15 +59,17 @@ class SegmentTools(QWidget):
         keys, grid = QWidget(), QGridLayout()
         keys.setLayout(grid)
         grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(8)
+        grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(1)
         grid.setColumnStretch(1, 1)
-        for i, (key, meaning) in enumerate(LEGEND):
-            name, text = QLabel(key), QLabel(meaning)
-            name.setProperty("wsi_key", True)
-            text.setProperty("muted", True)
-            grid.addWidget(name, i, 0)
-            grid.addWidget(text, i, 1)
+        grid.setColumnStretch(3, 1)
+        for place, pairs in enumerate(LEGEND):
+            for i, (key, meaning) in enumerate(pairs):
+                name, text = QLabel(key), QLabel(meaning)
+                name.setProperty("wsi_key", True)
+                text.setProperty("muted", True)
+                grid.addWidget(name, place, 2 * i)
+                grid.addWidget(text, place, 2 * i + 1)
         self.keys = keys
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -39,7 +39,7 @@ class TrainedSegment:
 
     network: WsiSam
     history: list[Epoch]
-    """Rounds of both stages; held_loss and held_metric are NaN but at the end of a stage."""
+    """Rounds of all stages; held_loss and held_metric are NaN but at the end of a stage."""
     glands: int
     nuclei: int
     """Tiles learned from."""
@@ -97,9 +97,10 @@ def train_segment(
     if state is not None:
         fit.resume(state)
         history = [Epoch(*values) for values in state["history"]]
-    total = recipe.steps + recipe.token_steps
+    lengths = {stage: recipe.length(stage) for stage in recipe.stages}
+    total = sum(lengths.values())
     while not fit.over:
-        tick(fit.done + (recipe.steps if fit.stage == "tokens" else 0), total)
+        tick(fit.done + sum(list(lengths.values())[: recipe.stages.index(fit.stage)]), total)
         history.append(_round(fit, held))
         if told is not None:
             told(history[-1])
@@ -114,9 +115,9 @@ def train_segment(
 
 def _round(fit: SegmentFit, held: Sequence[OutlinedTile]) -> Epoch:
     """Do steps up to the next multiple of `ROUND`, or the end of the stage."""
-    stage_over = fit.stage == "sam" and fit.done >= fit.recipe.steps
-    start = 0 if stage_over else fit.done
-    length = fit.recipe.length("tokens" if stage_over else fit.stage)
+    stages, over = fit.recipe.stages, fit.done >= fit.recipe.length(fit.stage)
+    start = 0 if over else fit.done
+    length = fit.recipe.length(stages[stages.index(fit.stage) + over])
     losses = [fit.step() for _ in range(min(start + ROUND, length) - start)]
     rate = fit.recipe.rate(fit.stage, fit.done - 1)
     last = fit.done >= length
@@ -127,7 +128,7 @@ def _round(fit: SegmentFit, held: Sequence[OutlinedTile]) -> Epoch:
 def box_dice(fit: SegmentFit, held: Sequence[OutlinedTile]) -> float:
     """Return mean Dice of boxes on some tiles, by the running mean of the weights; the training is left as it was."""
     with fit.as_mean() as network:
-        model = PlainSam(network) if fit.stage == "sam" else network
+        model = network if fit.stage == "tokens" else PlainSam(network)
         found = measure(model, held, clicks=0, most=8).summary()
     return float(found.get("dice_box", float("nan")))
 

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from napari_wsi_mil.training.segment_prompts import KINDS, ask, regions
+from napari_wsi_mil.training.segment_recipe import SOURCES
 from napari_wsi_mil.training.segment_scenes import SHAPE, compose, draw_pose, paste_shape
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsi_mil.models.prompted import Prompt
-    from napari_wsi_mil.training.segment_recipe import SegmentRecipe, Stage
+    from napari_wsi_mil.training.segment_recipe import SegmentRecipe, Source, Stage
     from napari_wsi_mil.training.segment_scenes import Scene
     from napari_wsi_mil.training.segment_tiles import OutlinedTile
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 LEAST = 80
 """Visible px below which nothing is asked for in a view; nuclei: 30."""
+SEEDS = {"sam": 1, "tokens": 2, "tissue": 3}
 SHARES = {"box": 0.4, "points": 0.25, "box and points": 0.12, "scribble": 0.1, "mask": 0.13}
 
 
@@ -59,7 +61,7 @@ class Feed:
 
     def step(self, stage: Stage, number: int) -> list[Example]:
         """Return the examples of a step of a stage; the prompts of a picture are of one kind and size."""
-        rng = np.random.default_rng([self.recipe.seed, 1 if stage == "sam" else 2, number])
+        rng = np.random.default_rng([self.recipe.seed, SEEDS[stage], number])
         found: list[Example] = []
         while len(found) < self.recipe.batch:
             scene, low = self._scene(stage, rng)
@@ -91,7 +93,7 @@ class Feed:
             wide = compose(tile, others, pose, rng, side=2 * self.side)
             return wide.middle(self.side), wide
         scene = compose(tile, others, pose, rng, side=self.side)
-        if "shapes" in self.recipe.asked and rng.random() < 0.6:
+        if "shapes" in self._asked(stage) and rng.random() < (0.6 if stage == "sam" else 0.2):
             filling, beside = self._tile(rng)
             donor = compose(filling, beside, draw_pose(filling, rng, side=self.side), rng, side=self.side).pixels
             for number in range(int(rng.integers(1, 3))):
@@ -102,9 +104,10 @@ class Feed:
         self, stage: Stage, scene: Scene, low: Scene | None, rng: np.random.Generator
     ) -> tuple[list[Mask], list[Mask]]:
         """Return masks to ask for in the high view, and the same objects in the wide picture."""
-        recipe, wanted = self.recipe, self.recipe.prompts
-        numbers = self._numbers(scene, rng, outlined=stage == "tokens" or self._outlined(scene))
-        spared = 1 if stage == "sam" and "regions" in recipe.asked else 0
+        wanted, asked = self.recipe.prompts, self._asked(stage)
+        outlined = ("nuclei" if scene.nuclei else "glands") in asked
+        numbers = self._numbers(scene, rng, outlined=outlined)
+        spared = 1 if "regions" in asked and (stage == "sam" or rng.random() < 0.25) else 0
         numbers = numbers[: wanted - spared]
         masks = [(scene.objects == number).numpy() for number in numbers]
         whole = [] if low is None else [(low.objects == number).numpy() for number in numbers]
@@ -112,8 +115,9 @@ class Feed:
             masks += regions(scene.pixels, wanted - len(masks), rng)
         return masks, whole
 
-    def _outlined(self, scene: Scene) -> bool:
-        return ("nuclei" if scene.nuclei else "glands") in self.recipe.asked
+    def _asked(self, stage: Stage) -> tuple[Source, ...]:
+        """Return what is asked for in a stage."""
+        return {"sam": self.recipe.asked, "tissue": SOURCES, "tokens": ("glands", "nuclei")}[stage]
 
     def _numbers(self, scene: Scene, rng: np.random.Generator, *, outlined: bool) -> list[int]:
         """Return the objects of a view that are large enough, shapes first, then the one aimed at, then any."""

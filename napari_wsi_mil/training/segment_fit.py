@@ -62,7 +62,7 @@ class SegmentFit:
     def learning(self) -> dict[str, nn.Module]:
         """Return what learns in this stage: all of SAM, or branches and the expectation of overlap."""
         network = self.network
-        if self.stage == "sam":
+        if self.stage != "tokens":
             return {
                 "encoder": network.encoder, "prompts": network.prompts, "decoder": network.decoder,
                 "dense": self.dense,
@@ -77,19 +77,20 @@ class SegmentFit:
 
     @property
     def over(self) -> bool:
-        """Whether both stages are done."""
+        """Whether all stages are done."""
         return self.stage == "tokens" and self.done >= self.recipe.token_steps
 
     def step(self) -> float:
-        """Do one step and return its loss; the first after the last of "sam" freezes it and goes on with tokens."""
-        if self.stage == "sam" and self.done >= self.recipe.steps:
+        """Do one step and return its loss; the first after the last of a stage begins the next one."""
+        if self.done >= self.recipe.length(self.stage):
             self.take_mean()
-            self.stage, self.done = "tokens", 0
+            stages = self.recipe.stages
+            self.stage, self.done = stages[stages.index(self.stage) + 1], 0
             self._begin()
         rate = self.recipe.rate(self.stage, self.done)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.network.train(self.stage == "sam")
+        self.network.train(self.stage != "tokens")
         loss = self._loss(self.feed.step(self.stage, self.done))
         if not math.isfinite(float(loss.detach())):
             message = (
@@ -134,7 +135,7 @@ class SegmentFit:
             part.load_state_dict({key: weights[f"{name}.{key}"] for key in part.state_dict()})
 
     def _loss(self, examples: Sequence[Example]) -> torch.Tensor:
-        return self._sam(examples) if self.stage == "sam" else self._tokens(examples)
+        return self._tokens(examples) if self.stage == "tokens" else self._sam(examples)
 
     def _seen(self, pixels: torch.Tensor) -> Seen:
         """Encode in mixed precision; what follows is small, and slower with it."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from napari_wsi_mil.errors import BadRequest
 
 Source = Literal["glands", "nuclei", "shapes", "regions"]
-Stage = Literal["sam", "tokens"]
+Stage = Literal["sam", "tissue", "tokens"]
 SOURCES: tuple[Source, ...] = ("glands", "nuclei", "shapes", "regions")
 MINI: Mapping[str, Any] = {
     "side_px": 256,
@@ -30,8 +30,9 @@ MINI: Mapping[str, Any] = {
 class SegmentRecipe:
     """Everything that decides how a WSI-SAM is trained; raises BadRequest for a value that makes no sense.
 
-    Two stages: "sam", a small SAM from scratch; then it is frozen and "tokens", the branches of both resolutions,
-    learn on outlined glands and nuclei (section 2.6 of the paper).
+    Stages: "sam", a small SAM from scratch, asked for `asked`; if wanted "tissue", in which it goes on and is asked for
+    everything, glands too; then it is frozen and "tokens", the branches of both resolutions, learn on outlined glands
+    and nuclei (section 2.6 of the paper).
     """
 
     options: Mapping[str, Any] = field(default_factory=lambda: dict(MINI))
@@ -40,6 +41,8 @@ class SegmentRecipe:
     """What SAM is asked for in its stage: other objects than the glands the tokens are for, as in the paper."""
     steps: int = 1600
     """Of stage "sam"."""
+    tissue_steps: int = 0
+    """Of stage "tissue"; 0 leaves it out, and SAM never is asked for a gland."""
     token_steps: int = 500
     """Of stage "tokens"."""
     batch: int = 4
@@ -47,6 +50,7 @@ class SegmentRecipe:
     prompts: int = 3
     """Per picture."""
     learning_rate: float = 1e-3
+    tissue_rate: float = 5e-4
     token_rate: float = 1e-3
     weight_decay: float = 0.02
     warm: float = 0.06
@@ -71,7 +75,10 @@ class SegmentRecipe:
         shares = {name: getattr(self, name) for name in ("warm", "averaging", "again", "nuclei")}
         wrong = [name for name, value in counts.items() if not 1 <= value <= 1_000_000]
         wrong += [name for name, value in shares.items() if not 0 <= value <= 1]
-        wrong += [name for name in ("learning_rate", "token_rate", "clip") if not 0 < getattr(self, name) < 1e3]
+        wrong += ["tissue_steps"] if not 0 <= self.tissue_steps <= 1_000_000 else []
+        wrong += [
+            name for name in ("learning_rate", "tissue_rate", "token_rate", "clip") if not 0 < getattr(self, name) < 1e3
+        ]
         wrong += [name for name in ("dense", "summed", "weight_decay") if not 0 <= getattr(self, name) < 1e3]
         if wrong:
             message = f"training recipe: {wrong[0]} = {getattr(self, wrong[0])} makes no sense; see SegmentRecipe"
@@ -80,13 +87,19 @@ class SegmentRecipe:
             message = f"training recipe: expected `asked` of {', '.join(SOURCES)}, got {self.asked}; name some of them"
             raise BadRequest(message)
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages there are, in order."""
+        return ("sam", "tissue", "tokens") if self.tissue_steps else ("sam", "tokens")
+
     def length(self, stage: Stage) -> int:
         """Return the number of steps of a stage."""
-        return self.steps if stage == "sam" else self.token_steps
+        return {"sam": self.steps, "tissue": self.tissue_steps, "tokens": self.token_steps}[stage]
 
     def rate(self, stage: Stage, step: int) -> float:
         """Return the learning rate of a step of a stage, counted from 0."""
-        top, length = (self.learning_rate if stage == "sam" else self.token_rate), self.length(stage)
+        top = {"sam": self.learning_rate, "tissue": self.tissue_rate, "tokens": self.token_rate}[stage]
+        length = self.length(stage)
         rising = max(1.0, self.warm * length)
         if step < rising:
             return top * (step + 1) / rising

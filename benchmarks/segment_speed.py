@@ -92,8 +92,8 @@ def tiles_under(slide: Slide, windows: list[Window], side_px: int) -> int:
             level.tile_yx,
             strict=True,
         ):
-            # One pixel more on either side where views are interpolated.
-            first, last = max(low / d - 1, 0), min(high / d + 1, n)
+            more = 1 if window.side_px0 < d * side_px else 0  # where views are interpolated
+            first, last = max(low / d - more, 0), min(high / d + more, n)
             ranges.append(range(int(first // t), int(-(-last // t))))
         tiles |= {(index, row, column) for row in ranges[0] for column in ranges[1]}
     return len(tiles)
@@ -161,7 +161,7 @@ def report(path: str, options: argparse.Namespace) -> dict[str, Any]:
             prompt_at(slide, place, i) for i, place in enumerate(places(slide, options.clicks + 1, options.seed))
         ]
         before = peak_mib()
-        with Segmenter(slide, model=loaded, device="cpu", store=None) as run:
+        with Segmenter(slide, model=loaded, device="cpu", store=None, memory_bytes=options.memory * 2**20) as run:
             expected = touched = 0
             found = measured(run, prompts, now)
             windows = [w for prompt in prompts for one in run.answer(prompt).windows for w in run._views.views(one)]
@@ -173,9 +173,9 @@ def report(path: str, options: argparse.Namespace) -> dict[str, Any]:
             after, kept = peak_mib(), run._views.memory.nbytes / 2**20
             tiles = slide.tiles_of(0)
     ratios = [w / b for w, b in zip(found["warm"], found["bare"], strict=True)]
-    parts = [
-        c / (r + e) for c, r, e in zip(found["cold"], found["reads"], found["encodings"], strict=True) if r + e > 0
-    ]
+    whole = list(zip(found["cold"], found["reads"], found["encodings"], found["bare"], strict=True))
+    parts = [c / (r + e) for c, r, e, _ in whole if e > 0]
+    rest = [c / (r + e + b) for c, r, e, b in whole if e > 0]
     return {
         "slide": f"{Path(path).name}, {extent}", "model": loaded.name if not options.fresh else f"random, {options.fresh} px",
         "clicks": options.clicks, "windows per click": statistics.mean(found["windows"]),
@@ -183,6 +183,7 @@ def report(path: str, options: argparse.Namespace) -> dict[str, Any]:
         "warm / bare": statistics.median(ratios), "warm / bare, 95 %": float(np.quantile(ratios, 0.95)),
         "cold ms": 1e3 * statistics.median(found["cold"]), "reads ms": 1e3 * statistics.median(found["reads"]),
         "encodings ms": 1e3 * statistics.median(found["encodings"]), "cold / (reads + encodings)": statistics.median(parts),
+        "cold / (reads + encodings + decoder)": statistics.median(rest),
         "file tiles read": touched, "tiles under the windows": expected, "tiles of level 0": tiles,
         "MiB before": before, "MiB after these": half, "MiB after 4 times as many": after, "MiB of encodings": kept,
     }  # fmt: skip
@@ -194,6 +195,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_SEGMENT)
     parser.add_argument("--fresh", type=int, default=0, metavar="SIDE")
     parser.add_argument("--clicks", type=int, default=40)
+    parser.add_argument("--memory", type=int, default=16, metavar="MIB", help="for encodings")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = parser.parse_args()

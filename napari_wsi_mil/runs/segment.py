@@ -9,6 +9,7 @@ from shapely import MultiPolygon
 
 from napari_wsi_mil.errors import SlideClosed
 from napari_wsi_mil.models.device import DeviceChoice, pick_device
+from napari_wsi_mil.results.prompts import SlidePrompt
 from napari_wsi_mil.runs.encodings import Disk
 from napari_wsi_mil.runs.forward import precision_of
 from napari_wsi_mil.runs.segment_answer import Answer, Proposal
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.models.card import ModelCard
     from napari_wsi_mil.models.prompted import PromptModel
-    from napari_wsi_mil.results.prompts import SlidePrompt
     from napari_wsi_mil.runs.segment_views import Count
     from napari_wsi_mil.runs.store import StoreChoice
     from napari_wsi_mil.ticks import Tick
@@ -130,7 +130,7 @@ class Segmenter:
     def warm(self, yx0: tuple[float, float], tick: Tick = no_tick) -> Window:
         """Encode the window that a click at (y, x) level-0 pixels would need, and return it; errors as `answer`."""
         self._check_open()
-        window = self._suited((*yx0, *yx0), 0)
+        window = self.window(SlidePrompt((yx0,), (1,)))
         self._views.see(window, tick)
         return window
 

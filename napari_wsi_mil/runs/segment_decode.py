@@ -15,7 +15,7 @@ from shapely import MultiPolygon, Polygon, affinity
 from napari_wsi_mil.errors import ModelError
 from napari_wsi_mil.runs.forward import memory_is_full
 from napari_wsi_mil.runs.segment_asked import meant_cells, network_prompt
-from napari_wsi_mil.tiles.contour import meant_part, smooth_outline, touched
+from napari_wsi_mil.tiles.contour import meant_part, smooth_outline, smoothed, touched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -144,7 +144,7 @@ class Decoder:
         return None
 
     def _found(self, seen: Seen, window: Window, prompt: SlidePrompt, *, logits: Floats, score: float) -> Found | None:
-        cells = len(logits)
+        cells, logits = len(logits), smoothed(logits, self._model.smooth_cells)
         part = meant_part(logits > 0, meant_cells(prompt, window, cells))
         if not part.any():
             return None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_SEGMENT = "wsi-sam-mini"
 DEFAULT_MPP = 1.0
 """um/px of the high view of models that come without a card: 10x, as WSI-SAM's."""
+SMOOTH_CELLS = 0.8
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 RELEASED = ("mobile_sam.pt", "net_high.pth", "net_low.pth", "vit_tiny_maskdecoder.pt")
 """Names of WSI-SAM's files in a folder, in the order of `Released`; all but the first may be missing."""
@@ -41,6 +42,8 @@ class SegmentModel:
     notes: tuple[str, ...] = ()
     corrects: bool = False
     """Whether it was trained to be given its last answer with the next click."""
+    smooth_cells: float = 0.0
+    """Standard deviation by which its logits are smoothed before they are outlined, cells of its mask."""
 
 
 def segment_card(model: str | Path | ModelCard = DEFAULT_SEGMENT) -> ModelCard:
@@ -111,7 +114,9 @@ def _of_card(card: ModelCard, choice: DeviceChoice, mpp: float | None) -> Segmen
             f"{getattr(network, 'side_px', None)}; use the card and weights of one training run."
         )
         raise ContractMismatch(message)
-    return SegmentModel(network, card.name, mpp or card.mpp, card.sha256, card.title, corrects=True)
+    return SegmentModel(
+        network, card.name, mpp or card.mpp, card.sha256, card.title, corrects=True, smooth_cells=SMOOTH_CELLS
+    )
 
 
 def _released(folder: Path) -> Released:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from shapely import MultiPolygon, Polygon
 
-from napari_wsi_mil.tiles.contour import Meant, meant_part, smooth_outline, touched
+from napari_wsi_mil.tiles.contour import Meant, meant_part, smooth_outline, smoothed, touched
 
 NONE = np.zeros((0, 2))
 
@@ -109,3 +109,15 @@ def test_noise_gives_valid_outlines():
         logits = rng.normal(0, 3, (24, 24)).astype(np.float32)
         outline = smooth_outline(logits, meant_part(logits > 0, meant(*rng.uniform(0, 24, (3, 2)))))
         assert outline.is_valid
+
+
+def test_steps_along_a_straight_edge_go_and_the_edge_stays():
+    logits = np.full((32, 32), -9, np.float32)
+    logits[8:24, 8:24] = 9
+    assert smoothed(logits, 0) is logits
+    outline = smooth_outline(smoothed(logits, 0.8), smoothed(logits, 0.8) > 0)
+    assert outline.bounds == pytest.approx((8, 8, 24, 24), abs=1e-3)
+    assert outline.area == pytest.approx(253.04, abs=0.01)  # corners are round
+    logits[7, 9:23:2] = 9  # teeth
+    teeth, calm = (smooth_outline(f, f > 0) for f in (logits, smoothed(logits, 0.8)))
+    assert (round(teeth.length, 1), round(calm.length, 1)) == (68.6, 61.9)

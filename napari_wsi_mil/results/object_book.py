@@ -87,14 +87,15 @@ class ObjectBook(Ledger):
     ) -> tuple[int, ...]:
         """Add objects of a run or file in one step and return their numbers.
 
-        They keep their numbers if none is taken, else all get the next ones. Classes of theirs that are not known
-        are taken from `classes`, or made grey.
+        They keep their numbers if none is taken, else all get the next ones. `classes` are added behind those there
+        are; a book in which nothing was done yet takes them instead of its own. Any other class of theirs is grey.
         """
-        new = list(objects)
+        new, more = list(objects), tuple(classes)
         numbers = [one.number for one in new]
         if len(set(numbers)) < len(numbers) or not self._objects.keys().isdisjoint(numbers):
             new = [replace(one, number=self._state.next_number + i) for i, one in enumerate(new)]
-        known = with_classes(self.classes, classes, new)
+        fresh = bool(more) and not self.can_undo and not self.can_redo
+        known = with_classes(checked_classes(more) if fresh else self.classes, more, new)
         if new or known != self.classes:
             self._do(text or f"{count(len(new))} added", added=new, classes=known)
         return tuple(one.number for one in new)

@@ -42,7 +42,7 @@ class LoadedObjects:
 
     objects: tuple[MaskObject, ...]
     classes: tuple[ObjectClass, ...]
-    """All classes of the session in files of ours, those of the objects else."""
+    """In files of ours all of the session, else the default ones and those of the objects."""
     slide: SlideRef | None
     """Which slide they lie on; None where the file does not say."""
     notes: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ def load_objects(path: Path | str, *, nuclei: bool = False) -> LoadedObjects:
     if not objects:
         message = f"{path}: expected outlines of objects, got none among {len(features)} features; choose another file."
         raise StoreError(message)
-    return LoadedObjects(tuple(objects), tuple(kinds), None, tuple(notes))
+    return LoadedObjects(tuple(objects), with_classes(DEFAULT_CLASSES, kinds, ()), None, tuple(notes))
 
 
 def _content(path: Path | str) -> Any:

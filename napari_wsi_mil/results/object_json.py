@@ -10,7 +10,7 @@ from shapely import MultiPolygon, Polygon
 from shapely.errors import ShapelyError
 
 from napari_wsi_mil.results.checked import flag, listed, number, numbers, table, text, whole
-from napari_wsi_mil.results.objects import GREY, MaskObject, ObjectClass, SlideRef, measures
+from napari_wsi_mil.results.objects import GREY, MaskObject, ObjectClass, SlideRef, checked_classes, measures
 from napari_wsi_mil.results.prompts import MOST_LASSO, MOST_POINTS, SlidePrompt
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def classes_of(value: Any) -> tuple[ObjectClass, ...]:
         found = table(one, "a class", needs=("name", "color"))
         r, g, b = (whole(v, "color", high=255) for v in listed(found["color"], "color", length=3))
         kinds.append(ObjectClass(text(found["name"], "class"), (r, g, b)))
-    return tuple(kinds)
+    return checked_classes(kinds)
 
 
 def refuse(problem: str) -> NoReturn:

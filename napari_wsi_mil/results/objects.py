@@ -164,12 +164,13 @@ def checked_classes(classes: Iterable[ObjectClass]) -> tuple[ObjectClass, ...]:
 def with_classes(
     classes: Iterable[ObjectClass], more: Iterable[ObjectClass], objects: Iterable[MaskObject]
 ) -> tuple[ObjectClass, ...]:
-    """Return classes and behind them those of objects that are not among them: from `more`, or grey."""
-    known = {kind.name: kind for kind in classes}
-    given = {kind.name: kind for kind in more}
+    """Return classes, behind them those of `more` with other names, then those only objects have, in grey."""
+    known: dict[str, ObjectClass] = {}
+    for kind in (*classes, *more):
+        known.setdefault(kind.name, kind)
     for one in objects:
         if one.class_name not in known:
-            known[one.class_name] = given.get(one.class_name) or ObjectClass(one.class_name, GREY)
+            known[one.class_name] = ObjectClass(one.class_name, GREY)
     return tuple(known.values())
 
 

@@ -48,7 +48,9 @@ def test_no_object_without_a_sound_outline(bad):
         MaskObject(**bad)
 
 
-@pytest.mark.parametrize("bad", [("", (0, 0, 0)), ("a" * 101, (0, 0, 0)), ("a\nb", (0, 0, 0)), ("a", (0, 0)), ("a", (0, 0, 256))])
+@pytest.mark.parametrize(
+    "bad", [("", (0, 0, 0)), ("a" * 101, (0, 0, 0)), ("a\nb", (0, 0, 0)), ("a", (0, 0)), ("a", (0, 0, 256))]
+)
 def test_no_class_without_name_and_colour(bad):
     with pytest.raises(BadRequest, match="^class"):
         ObjectClass(*bad)
@@ -61,7 +63,7 @@ def test_classes_have_one_name_each():
     with pytest.raises(BadRequest, match="got none"):
         checked_classes([])
     a, b, c = ObjectClass("a", (1, 1, 1)), ObjectClass("b", (2, 2, 2)), MaskObject(1, RING, "c")
-    assert [k.name for k in with_classes([a], [b], [c, MaskObject(2, RING, "b")])] == ["a", "c", "b"]
+    assert [k.name for k in with_classes([a], [b], [c, MaskObject(2, RING, "b")])] == ["a", "b", "c"]
     assert with_classes([a], [b], [MaskObject(2, RING, "b")])[1] == b
 
 
@@ -69,7 +71,9 @@ def test_any_geometry_becomes_an_outline_or_nothing():
     assert as_outline(RING) == RING
     bow = as_outline(Polygon([(0, 0), (10, 10), (10, 0), (0, 10)]))
     assert (bow.geom_type, bow.area, bow.is_valid) == ("MultiPolygon", 50, True)
-    mixed = GeometryCollection([Point(0, 0), LineString([(0, 0), (1, 1)]), MultiPolygon([box(0, 0, 2, 2)]), box(1, 1, 3, 3)])
+    mixed = GeometryCollection(
+        [Point(0, 0), LineString([(0, 0), (1, 1)]), MultiPolygon([box(0, 0, 2, 2)]), box(1, 1, 3, 3)]
+    )
     assert as_outline(mixed).area == 7
     assert as_outline(GeometryCollection([Point(0, 0)])) is None
     assert not as_outline(Polygon([(0, 0, 5), (0, 4, 5), (4, 0, 5)])).has_z

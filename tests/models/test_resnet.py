@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import re
 
 import pytest
@@ -33,7 +34,9 @@ def to_torchvision(state):
     return out
 
 
+@functools.cache
 def reference(kind):
+    """Build a model once for all tests; they only read it."""
     torch.manual_seed(3)
     config = transformers.ResNetConfig(
         layer_type=kind,

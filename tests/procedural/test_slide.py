@@ -13,7 +13,7 @@ from napari_wsi_mil.procedural import render_cohort, render_slide
 from napari_wsi_mil.procedural.pyramid import level_shapes
 from napari_wsi_mil.ticks import Cancelled
 
-SIZE = {"height_px": 1800, "width_px": 2049}
+SIZE = {"height_px": 1200, "width_px": 1367}
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +36,11 @@ def test_same_seed_same_bytes(painted, tmp_path):
 
 def test_header_and_level_sizes(painted):
     _, truth, levels, text, ticks = painted
-    assert [a.shape for a in levels] == [(1800, 2049, 3), (900, 1024, 3), (450, 512, 3), (225, 256, 3)]
-    assert truth.shape0 == (1800, 2049)
+    assert [a.shape for a in levels] == [(1200, 1367, 3), (600, 683, 3), (300, 341, 3)]
+    assert truth.shape0 == (1200, 1367)
     assert text.startswith("Aperio Image Library v12.0.0")
     assert "|AppMag = 20|MPP = 0.5000" in text
-    assert ticks == [(done, 6) for done in range(7)]
+    assert ticks == [(done, 4) for done in range(5)]
 
 
 def test_each_level_is_the_mean_of_the_one_above(painted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,10 +48,20 @@ class SegmentWish(RunWish):
     """What is outlined."""
     view_mpp: float | None = None
     """um/px of the model's view, where not its own."""
+    labels: float | None = None
+    """um/px of a label picture, 0 as level 0; None: without."""
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and not (math.isfinite(self.labels) and self.labels >= 0):
+            message = f"--labels is um/px from 0 (as level 0), got {self.labels}."
+            raise BadRequest(message)
+        if self.labels is not None and not is_folder(self.out):
+            message = f"--labels writes into a folder, got --out {self.out}; name a folder."
+            raise BadRequest(message)
 
 
 def segment_slide(path: str, wish: SegmentWish) -> Outlined:
-    """Outline what was asked for and write it: one file, or objects.geojson, objects.csv, result.json in a folder.
+    """Outline what was asked for and write it: one file, or a folder of them.
 
     All or nothing. Raises BadRequest before any work for what cannot be served, and whatever opening, asking and
     writing raise.
@@ -59,6 +70,8 @@ def segment_slide(path: str, wish: SegmentWish) -> Outlined:
     ways = wish.ways.read(wish.region)
     with opened(path, mpp=wish.mpp, keep=wish.keep_mpp) as slide:
         ways.check(slide)
+        if wish.labels:
+            slide.require_mpp()
         with _segmenter(slide, wish) as segmenter, progress() as (tick, say):
             say(Stage.OUTLINING)
             began = time.perf_counter()
@@ -77,7 +90,7 @@ def segment_slide(path: str, wish: SegmentWish) -> Outlined:
         write_file(found, wish.out)
         return found
     with filling(wish.out) as folder:
-        write_results(found, folder)
+        write_results(found, folder, labels=wish.labels)
     return found
 
 

@@ -44,6 +44,7 @@ def segment(
     name: options.ClassOption = None,
     model: options.ModelOption = None,
     view_mpp: options.ViewOption = None,
+    labels: options.LabelsOption = None,
     mpp: SettleOption = None,
     device: DeviceOption = "auto",
     force: ForceOption = False,
@@ -66,7 +67,8 @@ def segment(
         limits=Limits(min_score, min_stability, min_area, max_area),
     )  # fmt: skip
     wish = SegmentWish(
-        out, model=model, mpp=mpp, device=device, region=region, force=force, ways=ways, view_mpp=view_mpp
+        out, model=model, mpp=mpp, device=device, region=region, force=force, ways=ways, view_mpp=view_mpp,
+        labels=labels,
     )  # fmt: skip
     if table is None and slides is not None and len(slides) == 1:
         found = segment_slide(slides[0], wish)

@@ -54,3 +54,7 @@ ModelOption = Annotated[
     str | None, typer.Option(help="Prompt model (see `models`), its card, a SAM checkpoint or folder.")
 ]
 ViewOption = Annotated[float | None, typer.Option(help="um/px the model looks at, where not its own.")]
+LabelsOption = Annotated[
+    float | None,
+    typer.Option(metavar="UM", help="Write labels.ome.tif into the folder too, at so many um/px; 0: as level 0."),
+]

@@ -11,6 +11,7 @@ import shapely
 
 from napari_wsi_mil.cli.files import check_output_file, check_output_folder
 from napari_wsi_mil.errors import BadRequest
+from napari_wsi_mil.interop.label_tiff import write_labels
 from napari_wsi_mil.models.card import NOTICE
 from napari_wsi_mil.results.atomic import written
 from napari_wsi_mil.results.object_files import save_objects
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from napari_wsi_mil.results.objects import MaskObject, SlideRef
     from napari_wsi_mil.runs.cohort import Outcome
 
-OBJECTS, TABLE, RESULT = "objects.geojson", "objects.csv", "result.json"
+OBJECTS, TABLE, LABELS, RESULT = "objects.geojson", "objects.csv", "labels.ome.tif", "result.json"
 FORMATS = (".geojson", ".csv")
 MANY = 1000
 """More objects than that become detections in QuPath, which stays quick with them."""
@@ -79,10 +80,12 @@ def write_file(found: Outlined, out: Path) -> None:
         save_objects(out, found.objects, slide=found.slide, kind=kind)
 
 
-def write_results(found: Outlined, folder: Path) -> None:
-    """Write everything about a run into a folder that exists."""
+def write_results(found: Outlined, folder: Path, *, labels: float | None = None) -> None:
+    """Write everything about a run into a folder that exists; `labels` um/px of a label picture (0: as level 0)."""
     write_file(found, folder / OBJECTS)
     write_file(found, folder / TABLE)
+    if labels is not None and found.objects:
+        write_labels(folder / LABELS, found.objects, found.slide, mpp=labels or None)
     text = json.dumps(facts(found), indent=2, ensure_ascii=False, allow_nan=False)
     # Last: who finds it finds everything.
     (folder / RESULT).write_text(text + "\n", encoding="utf-8")

@@ -30,7 +30,7 @@ GLANDS = (
 """Boxes (y0, x0, y1, x1) around glands of the sample slide, level-0 pixels."""
 AROUND = View(2700.0, 2900.0, 1000.0, 1400.0)
 """What the picture shows, so that the outlined glands can be seen."""
-TAB_MS = 100
+CLASS, FAINT, TAB_MS = "Gland", 0.3, 100
 
 
 def demo(*, headless: bool = False, screenshot: Path | None = None) -> None:
@@ -61,7 +61,7 @@ def demo(*, headless: bool = False, screenshot: Path | None = None) -> None:
 
 
 def _go_on(window: Window, outlining: Outlining | None, *, zooms: bool) -> None:
-    """Zoom once attention is done, and outline once zoom is; the camera stays: somebody may be using it."""
+    """Zoom once attention is done, and outline once zoom is."""
 
     def outline() -> None:
         if outlining is not None:
@@ -98,13 +98,14 @@ def zoom_and_wait(window: Window) -> None:
 
 
 class Outlining:
-    """Prompts the Segment panel as a person would: all glands but the last are accepted, that one is left to see.
+    """Prompts the Segment panel as a person would, gland by gland, and shows what came of it.
 
     Stops where somebody prompts it too, and waits while another tab is in front.
     """
 
     def __init__(self, window: Window) -> None:
         self._window, self._left = window, [SlidePrompt(box_yx0=box) for box in GLANDS]
+        self._camera = _camera(window)
         self.done = False
 
     def start(self) -> None:
@@ -119,13 +120,14 @@ class Outlining:
         panel = self._window.segment
         if not panel.isVisible() or panel.book is None:
             QTimer.singleShot(TAB_MS, self._ask)
-        elif panel.book.draft.empty:
+        elif self._left and panel.book.draft.empty:
+            panel.book.chosen = CLASS
             panel.book.set_draft(self._left[0])
         else:
             self._end()
 
     def _answered(self, answer: Answer) -> None:
-        if self._left[:1] != [answer.prompt] or len(self._left) == 1:
+        if self._left[:1] != [answer.prompt]:
             self._end()
             return
         self._left.pop(0)
@@ -138,17 +140,32 @@ class Outlining:
         work = self._window.segment.work
         work.answered.disconnect(self._answered)
         work.failed.disconnect(self._end)
+        if not self._left:
+            self._show()
         self.done = True
+
+    def _show(self) -> None:
+        """Let the outlines be seen: the heatmap fainter, the camera there unless somebody moved it."""
+        window = self._window
+        heat = window.attention.result.layer
+        if heat is not None:
+            heat.opacity = FAINT
+        if _camera(window) == self._camera:
+            slide = next(layer for layer in window.viewer.layers if layer.metadata.get("wsi_role") == "slide")
+            fit(window.viewer, slide, AROUND)
 
 
 def outline_and_wait(window: Window, outlining: Outlining) -> None:
-    """Outline glands in the Segment panel and look at them; raises ModelError if that fails or does not end."""
+    """Outline glands in the Segment panel; raises ModelError if that fails or does not end."""
     outlining.start()
     answered = wait_until(lambda: outlining.done, RUN_LIMIT_S)
-    if not answered or window.segment.work.answer is None:
+    if not answered or window.segment.book is None or not window.segment.book.objects:
         raise ModelError(window.segment.notice.text or "The prompts were not answered in time; use the Segment panel.")
-    slide = next(layer for layer in window.viewer.layers if layer.metadata.get("wsi_role") == "slide")
-    fit(window.viewer, slide, AROUND)
+
+
+def _camera(window: Window) -> tuple[float, ...]:
+    camera = window.viewer.scene.camera
+    return (*camera.center, camera.zoom)
 
 
 def _run_to_end(panel: AttentionPanel | ZoomPanel) -> None:

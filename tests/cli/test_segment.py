@@ -104,9 +104,11 @@ def test_a_point_becomes_an_outline_in_a_file(slide, tmp_path, capsys):
 
 def test_several_objects_and_what_nothing_was_found_at(slide, tmp_path, capsys):
     out = tmp_path / "result"
-    command = ["segment", str(slide), "--out", str(out), "--box", "290", "190", "390", "270"]
+    command = ["segment", str(slide), "--out", str(out), "--labels", "0", "--box", "290", "190", "390", "270"]
     assert run([*command, "--point", "300", "210", "--object", "--point", "90", "310", "+"]) == 0
-    assert sorted(p.name for p in out.iterdir()) == FILES
+    assert sorted(p.name for p in out.iterdir()) == sorted([*FILES, "labels.ome.tif"])
+    labels = tifffile.imread(out / "labels.ome.tif")
+    assert [int((labels == number).sum()) for number in (1, 2)] == pytest.approx([4800, 400], abs=10)
     objects = load_objects(out / "objects.geojson").objects
     assert [one.number for one in objects] == [1, 2]
     assert [one.prompt.words() for one in objects] == ["1+ box", "1+"]
@@ -223,6 +225,8 @@ def test_refusals_come_before_any_work(slide, tmp_path, capsys, loaded):
     assert "no such file" in refused(["segment", str(tmp_path / "no.svs"), "--out", out, *point], capsys)
     assert "written as .geojson or .csv" in refused([*start[:-1], str(tmp_path / "o.txt"), *point], capsys)
     assert "no such folder" in refused([*start[:-1], str(tmp_path / "a" / "o.csv"), *point], capsys)
+    assert "--labels writes into a folder" in refused([*start, *point, "--labels", "1"], capsys)
+    assert "--labels is um/px" in refused([*start[:-1], str(tmp_path / "o"), *point, "--labels", "nan"], capsys)
     assert loaded == []
     assert list(tmp_path.iterdir()) == []
 

@@ -26,10 +26,11 @@ class Sparse(StrEnum):
 
 
 class Rules(StrEnum):
-    """Which of the paper's two ways from the map to scale and translation."""
+    """Which of the paper's two ways from the map to scale and translation, or ours without tanh."""
 
     APPENDIX = "appendix"
     TEXT = "text"
+    MEAN = "mean"
 
 
 def zoom(

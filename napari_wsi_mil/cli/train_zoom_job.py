@@ -117,13 +117,15 @@ def _check(job: ZoomJob) -> None:
 
 
 def _with_cnn(job: ZoomJob) -> tuple[ZoomJob, Any]:
-    """Put the CNN of a card into the recipe's options; return its weights, too."""
+    """Put the CNN of a card into the recipe's options, its own changed by theirs; return its weights, too."""
     if job.cnn is None:
         return job, None
     card = find_card(job.cnn)
     model = load_model(card)
     chosen = {
-        "cnn": card.architecture, "cnn_options": dict(card.options), "cnn_mean": list(card.mean or ()),
+        "cnn": card.architecture,
+        "cnn_options": {**card.options, **job.recipe.options.get("cnn_options", {})},
+        "cnn_mean": list(card.mean or ()),
         "cnn_std": list(card.std or ()),
     }  # fmt: skip
     recipe = replace(job.recipe, options={**job.recipe.options, **chosen})

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.models.magnet.magnet import Rois
 
-KEPT_PX = 6_000_000
-"""Levels of up to this many pixels are decoded once and kept in memory, 18 MB each at most."""
+KEPT_PX = 2_500_000
+"""Levels of up to this many pixels are decoded once and kept in memory, 8 MB each at most."""
 
 
 @dataclass(frozen=True, eq=False)

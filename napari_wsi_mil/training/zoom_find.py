@@ -61,26 +61,24 @@ def start_nets(
 
     Nets beside each other start from different weights: of cells and their surroundings, of cells, of surroundings.
     With `point_steps` they then learn to point, one group for all views of a size. Slides without a guide's map have
-    nothing to find. Ticks per group of nets, or per step of pointing.
+    nothing to find. Ticks per group of nets, and per step of pointing.
     """
     of = kinds(network, recipe)
     every = _shared(of) if recipe.point_steps else {kind: [kind] for kind in sorted(set(of.values()), reverse=True)}
     made = dict[float, Crops]()
     for i, (kind, alike) in enumerate(every.items()):
-        tick(i * max(recipe.point_steps, 1), len(every) * max(recipe.point_steps, 1))
+        tick(i, len(every))
         maker = CropMaker(frames, recipe, kind, cells=network.plan.view_px, generator=generator)
         if kind.view_scale not in made:
             made[kind.view_scale] = _drawn(maker, recipe.find_crops, network)
         group = _started(network, made[kind.view_scale], kind.wanted)
+        places = {place for place, one in of.items() if one in alike}
         if recipe.point_steps:
-
-            def told(step: int, steps: int, before: int = i * recipe.point_steps) -> None:
-                tick(before + step, len(every) * steps)
-
-            shown = _drawn(maker, POINTED, network, guided=True)
-            point(group, shown, steps=recipe.point_steps, generator=generator, tick=told, clip=recipe.clip)
+            if min(depth for depth, _ in places) <= recipe.point_layers:
+                shown = _drawn(maker, POINTED, network, guided=True)
+                point(group, shown, steps=recipe.point_steps, generator=generator, tick=tick, clip=recipe.clip)
             raise_gain(group, recipe.point_gain)
-        _place(group, network, {place for place, one in of.items() if one in alike})
+        _place(group, network, places)
 
 
 def _shared(of: dict[tuple[int, int], Kind]) -> dict[Kind, list[Kind]]:

@@ -114,6 +114,7 @@ def test_two_slides_of_one_name_are_refused(slides):
         ({"guide": 0.0}, ("read", "all 1")),
         ({"find_crops": 0}, ("find 1", "read", "all 1")),
         ({"read_rounds": 0}, ("start", "find 1", "all 1")),
+        ({"point_steps": 2, "find_epochs": 0, "rules": "mean"}, ("start", "read", "all 1")),
     ],
 )
 def test_steps_can_be_left_out(slides, change, steps):

@@ -14,7 +14,7 @@ from napari_wsi_mil.models.magnet.pool import Maximum3
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Rules = Literal["appendix", "text", "text-mean"]
+Rules = Literal["appendix", "text", "text-mean", "mean"]
 SPARSE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"entmax15": entmax15, "sparsemax": sparsemax}
 
 
@@ -122,18 +122,21 @@ def locate(p: torch.Tensor, *, rules: Rules = "appendix", min_scale: float = 0.0
     tanh(marginal of p) * g; s the expected L1 distance from t, at most 1 - max|t| so that the view stays inside, then
     in `min_scale`..1. "text" (section 3): t = tanh(mean of g under p), s the expected L1 distance from t, at least
     `min_scale`, so a view can reach beyond the border. The text does not say what the distance is from; "text-mean"
-    measures from the mean before its tanh instead.
+    measures from the mean before its tanh instead. "mean" (ours): the listing without tanh. The tanh draws a map with
+    one sure cell towards the middle, by a quarter of its distance, and widens its view by as much.
     """
     columns, rows = p.sum(-2), p.sum(-1)
     x, y = _line(columns), _line(rows)
     if rules == "appendix":
         t_x, t_y = (columns.tanh() * x).sum(-1), (rows.tanh() * y).sum(-1)
+    elif rules == "mean":
+        t_x, t_y = (columns * x).sum(-1), (rows * y).sum(-1)
     else:
         mean_x, mean_y = (columns * x).sum(-1), (rows * y).sum(-1)
         t_x, t_y = mean_x.tanh(), mean_y.tanh()
     from_x, from_y = (mean_x, mean_y) if rules == "text-mean" else (t_x, t_y)
     raw = (columns * (x - from_x[..., None]).abs()).sum(-1) + (rows * (y - from_y[..., None]).abs()).sum(-1)
-    if rules == "appendix":
+    if rules in ("appendix", "mean"):
         inside = 1 - torch.maximum(t_x.abs(), t_y.abs())
         scale = torch.minimum(raw, inside).clamp(min_scale, 1)
     else:

@@ -68,7 +68,8 @@ class MagNet(nn.Module):
     first and of the last layer (paper: layers 1 and 3 of 3), by a small own network or any encoder instead of an
     ImageNet ResNet-18. With `density` (ours, off by default) the localisation nets see 1 - RGB, and 0 where the
     reading is black: black glass is darker than any lesion, so every edge of tissue would draw them; final views stay
-    RGB. `**plan` are the fields of `ZoomPlan`.
+    RGB. `cnn_px` (ours): side to which final views are averaged before the CNN, where they were enlarged from coarser
+    readings anyway. `**plan` are the fields of `ZoomPlan`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class MagNet(nn.Module):
         cnn_std: Sequence[float] = (0.5, 0.5, 0.5),
         hidden: int = 512,
         dropout: float = 0.0,
+        cnn_px: int | None = None,
         density: bool = False,
         auxiliary: bool = True,
         auxiliary_cnn: str = "mini-encoder",
@@ -89,7 +91,7 @@ class MagNet(nn.Module):
     ) -> None:
         super().__init__()
         self.plan = _plan(plan)
-        self.n_classes, self.density = n_classes, density
+        self.n_classes, self.density, self.cnn_px = n_classes, density, cnn_px
         self.localisers = nn.ModuleList(Localiser(nets) if nets else nn.Identity() for nets in self._nets())
         self.cnn = build(cnn, **(cnn_options or {}))
         self.n_features = int(cast("int", self.cnn.n_features))
@@ -180,19 +182,38 @@ class MagNet(nn.Module):
         if nets:
             each = views.unsqueeze(2).expand(-1, -1, nets, -1, -1, -1).flatten(1, 2)
             seen = self.localisers[depth - 1](each)
-            found.append(seen.view(batch, parents, nets, height, width))
+            found.append(self._apart(seen.view(batch, parents, nets, height, width), depth))
         scores = torch.cat(found, 2)
         maps = sparse_map(scores, plan.sparse)
-        theta = locate(maps, rules=plan.rules, min_scale=plan.min_scale).theta
+        theta = locate(maps, rules=plan.rules, min_scale=plan.floor(depth)).theta
         if frozen:
             # the text's rules would make more than the whole of a uniform map, and rounding a hair of translation
             whole = theta.new_tensor((1.0, 0.0, 0.0)).expand(batch, parents, 1, 3)
             theta = torch.cat((whole, theta[:, :, 1:]), 2)
         return scores.flatten(1, 2), maps.flatten(1, 2), theta.flatten(1, 2)
 
+    def _apart(self, scores: torch.Tensor, depth: int) -> torch.Tensor:
+        """Return scores (B, K, P, h, w) of nets that look at one view; with `apart` without what others found first."""
+        plan, kept = self.plan, [scores[:, :, 0]]
+        if not plan.apart:
+            return scores
+        rows, columns = (torch.linspace(-1, 1, side, device=scores.device) for side in scores.shape[-2:])
+        free = torch.ones_like(scores[:, :, 0])
+        for k in range(1, scores.shape[2]):
+            with torch.no_grad():
+                p = sparse_map(kept[-1], plan.sparse)
+                s, y, x = locate(p, rules=plan.rules, min_scale=plan.floor(depth)).theta.unbind(-1)
+                beside = (columns - x[..., None]).abs() > s[..., None]
+                free = free * ((rows - y[..., None]).abs() > s[..., None])[..., None].logical_or(beside[:, :, None])
+            kept.append(scores[:, :, k] * free)
+        return torch.stack(kept, 2)
+
     def features(self, finals: torch.Tensor) -> torch.Tensor:
         """Encode final views (B, F, 3, px, px), 0..1, into rows (B, F, D); normalised here with the CNN's mean, std."""
-        rows: torch.Tensor = self.cnn(self._normalised(finals).flatten(0, 1))
+        views = self._normalised(finals).flatten(0, 1)
+        if self.cnn_px is not None:
+            views = functional.adaptive_avg_pool2d(views, self.cnn_px)
+        rows: torch.Tensor = self.cnn(views)
         return rows.view(*finals.shape[:2], -1)
 
     def classify(self, sequence: torch.Tensor) -> torch.Tensor:
@@ -278,8 +299,12 @@ def _plan(options: Mapping[str, Any]) -> ZoomPlan:
     if unknown:
         message = f"unknown options {', '.join(unknown)}; a plan has {', '.join(sorted(PLAN_OPTIONS))}"
         raise TypeError(message)
-    patches = {"patches": tuple(int(n) for n in options["patches"])} if "patches" in options else {}
-    return ZoomPlan(**{**options, **patches})
+    tuples = {
+        name: tuple(kind(n) for n in options[name])
+        for name, kind in (("patches", int), ("min_scales", float))
+        if name in options
+    }
+    return ZoomPlan(**{**options, **tuples})
 
 
 @register("magnet")

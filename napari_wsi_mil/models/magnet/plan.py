@@ -30,9 +30,16 @@ class ZoomPlan:
     last_source_px: int = 448
     """Side of the reading the final views are sampled from; 112 as printed cannot feed 224 px sharply."""
     sparse: Literal["entmax15", "sparsemax"] = "entmax15"
-    rules: Literal["appendix", "text"] = "appendix"
-    """Which of the paper's two ways from the map to scale and translation."""
+    rules: Literal["appendix", "text", "mean"] = "appendix"
+    """Which of the paper's two ways from the map to scale and translation, or "mean", ours: see `localiser.locate`."""
     min_scale: float = 0.05
+    """Least scale of a view in its parent."""
+    min_scales: tuple[float, ...] = ()
+    """Ours: the same for layer 1, 2, ...; the last number serves deeper layers too, none leaves it to `min_scale`. With
+    it nets may be sure of a single place, and the size of final views does not hang on how sure they are."""
+    apart: bool = False
+    """Ours: nets that look at one view take turns, and what lies in the views of those before is 0 to the next. Nets
+    that start alike, or learn the same, still look at different places."""
     grey: int = 15
     """Pixels whose R, G and B differ by less than this (max - min, 0..255) are glass: made black before any network."""
 
@@ -40,11 +47,19 @@ class ZoomPlan:
         if not self.patches or min(self.patches) < 1:
             message = f"a zoom plan needs at least one layer of at least one patch, got {self.patches}"
             raise ValueError(message)
-        if self.sparse not in ("entmax15", "sparsemax") or self.rules not in ("appendix", "text"):
+        if self.sparse not in ("entmax15", "sparsemax") or self.rules not in ("appendix", "text", "mean"):
             message = (
-                f"expected sparse entmax15 or sparsemax and rules appendix or text, got {self.sparse}, {self.rules}"
+                "expected sparse entmax15 or sparsemax and rules appendix, text or mean, "
+                f"got {self.sparse}, {self.rules}"
             )
             raise ValueError(message)
+        if not all(0 < scale <= 1 for scale in (self.min_scale, *self.min_scales)):
+            message = f"expected least scales above 0 and at most 1, got {(self.min_scale, *self.min_scales)}"
+            raise ValueError(message)
+
+    def floor(self, depth: int) -> float:
+        """Return the least scale of views of a layer, from 1."""
+        return self.min_scales[min(depth, len(self.min_scales)) - 1] if self.min_scales else self.min_scale
 
     @property
     def layers(self) -> int:

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_wsi_mil.gui import background
 from napari_wsi_mil.gui.ask_mpp import offer
+from napari_wsi_mil.gui.framing import Framing
 from napari_wsi_mil.gui.pointer import Pointer
 from napari_wsi_mil.gui.slides import images_of, is_slide_image, open_slides, slide_of
 
@@ -45,7 +46,7 @@ class SlideHost(QObject):
         self._timer.setInterval(20)
         self._timer.timeout.connect(self._close_idle)
         # napari holds callbacks weakly
-        self._pointer = Pointer(viewer)
+        self._pointer, self._framing = Pointer(viewer), Framing(viewer)
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
         for slide in open_slides(viewer):

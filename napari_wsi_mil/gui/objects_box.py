@@ -16,6 +16,7 @@ from napari_wsi_mil.gui.objects_classes import ClassStrip
 from napari_wsi_mil.gui.objects_files import Keeper
 from napari_wsi_mil.gui.objects_filter import EVERYTHING, FilterBox
 from napari_wsi_mil.gui.objects_layer import ObjectsLayer
+from napari_wsi_mil.gui.objects_rows import raise_layers
 from napari_wsi_mil.gui.objects_save import SaveButtons
 from napari_wsi_mil.gui.objects_table import ObjectsTable
 from napari_wsi_mil.gui.objects_undo import ObjectKeys, UndoButtons
@@ -104,6 +105,7 @@ class ObjectsBox(QWidget):
         self.keys.undo.connect(self.undo.back)
         self.keys.redo.connect(self.undo.forth)
         self.keys.classed.connect(self.classes.key)
+        self._viewer.layers.events.inserted.connect(self._layer_added)
         self._viewer.layers.events.removed.connect(self._layer_removed)
         news(self._viewer).rescaled.connect(self._rescaled)
 
@@ -151,6 +153,7 @@ class ObjectsBox(QWidget):
         self.filter.say(len(hidden))
         self.table.rows.show(objects, () if book is None else book.classes, numbers=seen, mpp_yx=mpp_yx)
         self.table.select(self._selected, reveal=False)
+        self.table.fit()
         self.count.setText(f"Objects  {len(objects):,}" if objects else "Objects")
         for part in (self.table, self.filter):
             part.setVisible(bool(objects) or self.filter.wanted != EVERYTHING)
@@ -181,6 +184,14 @@ class ObjectsBox(QWidget):
         if slide is self.slide:
             self.layers.rescaled()
             self.refresh()
+
+    def _layer_added(self, event: Any) -> None:
+        if event.value.metadata.get("wsi_role") == "attention":
+            # a heatmap would hide them; not while napari still tells of it
+            QTimer.singleShot(0, self._rise)
+
+    def _rise(self) -> None:
+        raise_layers(self._viewer, self.layers.preview.layer, self.layers.layer)
 
     def _layer_removed(self, event: Any = None) -> None:
         there = open_slides(self._viewer)
@@ -230,13 +241,10 @@ class ObjectsBox(QWidget):
     # -- what is done ---------------------------------------------------------------------------
     def give_class(self, name: str) -> None:
         """Give a class to the selected objects; to those to come where none is selected."""
-        book = self.book
-        if book is None:
-            return
-        if self._selected:
-            book.set_class(self._selected, name)
-        else:
-            book.chosen = name
+        if self.book is not None and self._selected:
+            self.book.set_class(self._selected, name)
+        elif self.book is not None:
+            self.book.chosen = name
         self._allow()
 
     def _act(self, name: str) -> None:

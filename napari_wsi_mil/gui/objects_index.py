@@ -67,9 +67,13 @@ class ObjectIndex:
         large = (high - low).max(1, initial=0) >= least_px0
         return self._numbers[meets & large]
 
-    def under(self, yx0: Any) -> npt.NDArray[np.intp]:
-        """Return the numbers of objects whose bounds hold a point, smallest bounds first."""
+    def at(self, yx0: Any, objects: Mapping[int, MaskObject], *, without: Collection[int] = ()) -> int | None:
+        """Return the object around a point with the smallest bounds of those, None where there is none."""
         self._fresh()
         low, high = self._boxes[:, :2], self._boxes[:, 2:]
         rows = np.flatnonzero(((low <= yx0) & (high >= yx0)).all(1))
-        return self._numbers[rows[np.argsort((high - low)[rows].prod(1), kind="stable")]]
+        order = rows[np.argsort((high - low)[rows].prod(1), kind="stable")]
+        for number in self._numbers[order].tolist():
+            if number not in without and shapely.contains_xy(objects[number].outline, *yx0):
+                return int(number)
+        return None

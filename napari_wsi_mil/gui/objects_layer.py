@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import shapely
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_wsi_mil.gui.camera import View, visible
+from napari_wsi_mil.gui.objects_hand import Hand, held
 from napari_wsi_mil.gui.objects_index import ObjectIndex
 from napari_wsi_mil.gui.objects_near import near, well_seen
 from napari_wsi_mil.gui.objects_preview import Preview, frame_for
@@ -48,14 +47,14 @@ class ObjectsLayer(QObject):
         self._rows: ObjectRows | None = None
         self.index, self.preview = ObjectIndex(), Preview(viewer)
         self.hidden: frozenset[int] = frozenset()
-        """Left out of the view."""
         self.lifted: int | None = None
         """Shown elsewhere while somebody works on it."""
         self._chosen: frozenset[int] = frozenset()
         self._visible, self._writing, self._revision = True, False, 0
         self._drawn: tuple[Any, ...] = ()
-        self._rest, self._moving, self._hand = QTimer(self), QTimer(self), QTimer(self)
-        for timer, act in ((self._rest, self.settle), (self._moving, self._draw), (self._hand, self._take_over)):
+        self._hand, self._rest, self._moving = Hand(), QTimer(self), QTimer(self)
+        self._hand.free.connect(self._take_over)
+        for timer, act in ((self._rest, self.settle), (self._moving, self._draw)):
             timer.setSingleShot(True)
             timer.timeout.connect(act)
         viewer.layers.events.removed.connect(self._removed)
@@ -74,6 +73,12 @@ class ObjectsLayer(QObject):
         images = [] if self._slide is None else images_of(self._viewer, self._slide)
         return images[0] if images else None
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether all is drawn as it should be."""
+        waits = self._rest.isActive() or self._moving.isActive() or self._hand.waited_for
+        return not waits and not self.preview.busy
+
     def show(self, book: ObjectBook | None, slide: Slide | None) -> None:
         """Follow another book, whose objects lie on this slide; None takes the layers away."""
         if book is self._book and slide is self._slide:
@@ -88,8 +93,9 @@ class ObjectsLayer(QObject):
 
     def clear(self) -> None:
         """Forget the book and take the layers away."""
-        for timer in (self._rest, self._moving, self._hand):
-            timer.stop()
+        self._rest.stop()
+        self._moving.stop()
+        self._hand.stop()
         if self._leave is not None:
             self._leave()
         layer = self.layer
@@ -137,9 +143,7 @@ class ObjectsLayer(QObject):
 
     def number_at(self, yx0: Any) -> int | None:
         """Return the smallest object shown under a level-0 point, None where there is none."""
-        objects = {} if self._book is None else self._book.objects
-        under = [number for number in self.index.under(yx0).tolist() if number not in self._left_out]
-        return next((number for number in under if shapely.contains_xy(objects[number].outline, *yx0)), None)
+        return None if self._book is None else self.index.at(yx0, self._book.objects, without=self._left_out)
 
     # -- following the book ---------------------------------------------------------------------
     def _changed(self, change: Change) -> None:
@@ -165,9 +169,8 @@ class ObjectsLayer(QObject):
         rows = self._rows
         if rows is None or self._writing:
             return False
-        active = self._viewer.layers.selection.active is rows.layer
-        held = active and QApplication.mouseButtons() != Qt.MouseButton.NoButton
-        return held or self._hand.isActive() or rows.layer.nshapes != len(rows)
+        at_it = held() and self._viewer.layers.selection.active is rows.layer
+        return at_it or self._hand.waited_for or rows.layer.nshapes != len(rows)
 
     def _moved(self, event: Any = None) -> None:
         if self._book is not None and len(self.index):
@@ -183,8 +186,8 @@ class ObjectsLayer(QObject):
         if self._busy():
             self._rest.start(BUSY_MS)
             return
-        view = visible(self._viewer, self.image)
-        wanted = near(self._book.objects, self.index, view, px0=self._px0(view), chosen=self._chosen)
+        view, px0 = self._view(self.image)
+        wanted = near(self._book.objects, self.index, view, px0=px0, chosen=self._chosen)
         self._write(wanted - self._left_out)
         self._draw()
 
@@ -192,21 +195,19 @@ class ObjectsLayer(QObject):
         """Whether an object is in view, whole and large enough to work on."""
         if self._book is None or self.image is None:
             return False
-        view = visible(self._viewer, self.image)
-        return well_seen(self._book.objects[number], view, px0=self._px0(view))
+        view, px0 = self._view(self.image)
+        return well_seen(self._book.objects[number], view, px0=px0)
 
     def rescaled(self) -> None:
-        """The slide's pixel size changed: shapes and picture are made anew in it."""
+        """The slide's pixel size changed; its layers were moved already."""
         if self._rows is not None and self._slide is not None:
-            self._rows.mpp_yx = self._slide.mpp_yx
-            self._revision += 1
-            self.preview.clear()
-            self._drawn = ()
-            self.settle()
+            self._rows.rescale(self._slide.mpp_yx)
+        self.settle()
 
-    def _px0(self, view: View) -> float:
-        """Return the size of a canvas pixel in level-0 pixels."""
-        return float(view.h / self._viewer.canvas.size[0])
+    def _view(self, image: Image) -> tuple[View, float]:
+        """Return what the canvas shows, and the size of a canvas pixel in level-0 pixels."""
+        view = visible(self._viewer, image)
+        return view, float(view.h / self._viewer.canvas.size[0])
 
     # -- writing ------------------------------------------------------------------------------
     def _write(self, numbers: Collection[int]) -> None:
@@ -216,7 +217,7 @@ class ObjectsLayer(QObject):
         was, self._writing = self._writing, True
         try:
             rows = self._rows = ObjectRows(self._add(slide), slide.mpp_yx) if self._rows is None else self._rows
-            width = EDGE_PX * self._px0(visible(self._viewer, image))
+            width = EDGE_PX * self._view(image)[1]
             rows.write({number: book.objects[number] for number in sorted(numbers)}, book.classes, width=width)
             rows.style(book.classes, self._chosen, width=width)
             marked = rows.rows_of(self._chosen)
@@ -237,8 +238,8 @@ class ObjectsLayer(QObject):
         book, image, slide = self._book, self.image, self._slide
         if book is None or image is None or slide is None or not self._visible:
             return
-        view = visible(self._viewer, image)
-        frame, old = frame_for(view, slide.shape0_yx, px0=self._px0(view)), self.preview.frame
+        view, px0 = self._view(image)
+        frame, old = frame_for(view, slide.shape0_yx, px0=px0), self.preview.frame
         if frame is None:
             return
         if old is not None and old.step == frame.step and old.holds(view, slide.shape0_yx):
@@ -255,7 +256,7 @@ class ObjectsLayer(QObject):
 
     # -- what others do -------------------------------------------------------------------------
     def _removed(self, event: Any) -> None:
-        if self._rows is not None and event.value is self._rows.layer:
+        if self.layer is not None and event.value is self.layer:
             self._rows, self._visible, self._drawn = None, False, ()
             self._hand.stop()
             self.preview.clear()
@@ -268,7 +269,7 @@ class ObjectsLayer(QObject):
 
     def _selected(self, added: Any = (), removed: Any = ()) -> None:
         rows = self._rows
-        if self._writing or rows is None or self._hand.isActive():
+        if self._writing or rows is None or self._hand.waited_for:
             return
         numbers = {number for row in rows.layer.selected_data if (number := rows.number_of(int(row))) is not None}
         if numbers != self._chosen:
@@ -277,23 +278,20 @@ class ObjectsLayer(QObject):
 
     def _touched(self, event: Any = None) -> None:
         if not self._writing:
-            self._hand.start(0)
+            self._hand.touch()
 
     def _take_over(self) -> None:
         """Let the book follow what a hand did to the shapes, once it lets go, in one step."""
         book, rows = self._book, self._rows
         if book is None or rows is None:
             return
-        if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
-            self._hand.start(BUSY_MS)
-            return
         edits = rows.read()
         if not edits:
             return
-        # the book tells of it at once, and the shapes are written as they are there
+        # what was touched is written anew, as it is in the book
         self._writing = True
         try:
-            rows.forget()
+            rows.forget(edits)
             apply_edits(book, edits)
         finally:
             self._writing = False

@@ -13,7 +13,6 @@ from qtpy.QtCore import QObject, Signal
 from napari_wsi_mil.gui.camera import View
 from napari_wsi_mil.gui.job import Job
 from napari_wsi_mil.layers.object_preview import raster_preview
-from napari_wsi_mil.layers.objects import FILL
 from napari_wsi_mil.layers.placing import place_of
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ ROLE = "objects preview"
 MARGIN = 0.25
 """The picture reaches this part of the view's size beyond each of its edges, so that a little panning needs no new."""
 MOST_PX = 4_000_000
-EMPTY = np.zeros((1, 1, 4), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -82,17 +80,9 @@ def frame_for(view: View, shape0_yx: tuple[int, int], *, px0: float) -> Frame | 
 def picture(
     objects: Sequence[MaskObject], classes: Sequence[ObjectClass], frame: Frame, tick: Tick, say: Say
 ) -> npt.NDArray[np.uint8]:
-    """Return (h, w, 4) uint8 RGBA of objects in a frame: opaque edges two pixels wide, see-through inside."""
+    """Return (h, w, 4) uint8 RGBA of objects in a frame, in the job's thread."""
     rgba = raster_preview(objects, classes, extent_yx0=frame.extent_yx0, shape=frame.shape)
-    tick(1, 2)
-    code = np.ascontiguousarray(rgba).view(np.uint32)[..., 0]
-    inner = code != 0
-    for axis, shift in ((0, 1), (0, -1), (1, 1), (1, -1)):
-        inner &= np.roll(code, shift, axis) == code
-    deep = inner.copy()
-    for axis in (0, 1):
-        deep &= np.roll(inner, 1, axis)
-    rgba[..., 3] = np.where(deep, round(255 * FILL), np.where(code != 0, 255, 0))
+    tick(1, 1)
     return rgba
 
 
@@ -146,37 +136,25 @@ class Preview(QObject):
     def _made(self, slide: Slide | None, frame: Frame, rgba: npt.NDArray[np.uint8]) -> None:
         if slide is None or slide is not self.slide or slide.closed:
             return
-        if self.layer is None:
-            self.layer = self._add(slide)
         self.frame = frame
-        self._put(self.layer, slide, rgba)
+        place = _place(frame, slide)
+        if self.layer is None:
+            self.layer = self._add(slide, rgba, place)
+        else:
+            _put(self.layer, rgba, place)
 
-    def _add(self, slide: Slide) -> Image:
+    def _add(self, slide: Slide, rgba: npt.NDArray[np.uint8], place: dict[str, Any]) -> Image:
         viewer = self._viewer
         chosen, active = set(viewer.layers.selection), viewer.layers.selection.active
         layer = viewer.add_image(
-            EMPTY, rgb=True, name="Objects, far", blending="translucent_no_depth", interpolation2d="nearest",
-            metadata={"wsi_slide": slide, "wsi_role": ROLE}, **place_of(slide.mpp_yx),
+            rgba, rgb=True, name="Objects, far", blending="translucent_no_depth", interpolation2d="nearest",
+            metadata={"wsi_slide": slide, "wsi_role": ROLE}, **place,
         )  # fmt: skip
         if self.below in viewer.layers:
             viewer.layers.move(len(viewer.layers) - 1, viewer.layers.index(self.below))
         viewer.layers.selection = chosen
         viewer.layers.selection.active = active
         return layer
-
-    def _put(self, layer: Image, slide: Slide, rgba: npt.NDArray[np.uint8]) -> None:
-        """Show a picture at its place, both in the same moment, also while napari slices in the background."""
-        assert self.frame is not None
-        mpp = np.asarray(slide.mpp_yx or (1.0, 1.0))
-        step, corner = self.frame.step, np.array((self.frame.y, self.frame.x))
-        events = layer.events
-        with events.scale.blocker(), events.translate.blocker(), events.reload.blocker():
-            layer.scale = step * mpp
-            layer.translate = (corner + step / 2 - 0.5) * mpp
-            layer.data = rgba
-            layer.set_view_slice()
-        # what is drawn takes pixels and place from the layer when it hears of new data
-        events.set_data()
 
     def clear(self) -> None:
         """Take the layer away and forget what was wished."""
@@ -190,3 +168,24 @@ class Preview(QObject):
     def _removed(self, event: Any) -> None:
         if event.value is self.layer:
             self.layer = self.frame = None
+
+
+def _place(frame: Frame, slide: Slide) -> dict[str, Any]:
+    """Return where a picture lies: napari counts from the middle of its first pixel."""
+    mpp = np.asarray(slide.mpp_yx or (1.0, 1.0))
+    corner = np.array((frame.y, frame.x))
+    return place_of(slide.mpp_yx) | {"scale": frame.step * mpp, "translate": (corner + frame.step / 2 - 0.5) * mpp}
+
+
+def _put(layer: Image, rgba: npt.NDArray[np.uint8], place: dict[str, Any]) -> None:
+    """Show a picture at its place, both in the same moment, also while napari slices in the background."""
+    events = layer.events
+    with events.scale.blocker(), events.translate.blocker(), events.reload.blocker():
+        layer.scale, layer.translate = place["scale"], place["translate"]
+        layer.data = rgba
+        layer.set_view_slice()
+    # what is drawn takes pixels and place from the layer when it hears of new data
+    events.set_data()
+    if not layer.loaded:
+        # an older picture is still on its way through napari's thread: this one goes after it
+        layer.refresh()

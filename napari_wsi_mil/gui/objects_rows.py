@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     from napari.components import ViewerModel
-    from napari.layers import Shapes
+    from napari.layers import Layer, Shapes
 
     from napari_wsi_mil.results.object_book import ObjectBook
     from napari_wsi_mil.results.objects import ObjectClass, Outline
@@ -58,12 +58,18 @@ def add_shapes(viewer: ViewerModel, slide: Slide, *, visible: bool) -> Shapes:
     _, options, _ = objects_layer((), (), slide=slide)
     options.pop("features")
     layer = viewer.add_shapes(ndim=2, visible=visible, **options)
-    over = [i for i, other in enumerate(viewer.layers) if other.metadata.get("wsi_role") in ABOVE]
-    if over:
-        viewer.layers.move(len(viewer.layers) - 1, over[0])
+    raise_layers(viewer, layer)
     viewer.layers.selection = chosen
     viewer.layers.selection.active = active
     return layer
+
+
+def raise_layers(viewer: ViewerModel, *layers: Layer | None) -> None:
+    """Put layers, the last uppermost, over all others but those of a prompt."""
+    for layer in layers:
+        if layer is not None and layer in viewer.layers:
+            over = [i for i, other in enumerate(viewer.layers) if other.metadata.get("wsi_role") in ABOVE]
+            viewer.layers.move(viewer.layers.index(layer), over[0] if over else len(viewer.layers))
 
 
 class ObjectRows:
@@ -105,12 +111,25 @@ class ObjectRows:
             self._tell_features()
         return bool(old or new)
 
-    def forget(self) -> None:
-        """Know nothing of the layer's rows, so that the next `write` begins anew."""
-        if self.layer.nshapes:
-            self.layer.selected_data = set()
-            self.layer.remove(list(range(self.layer.nshapes)))
-        self._objects, self._owners, self._rings = {}, [], []
+    def forget(self, edits: HandEdits) -> None:
+        """Take the shapes of objects that a hand changed away, and those it drew, so that `write` makes them anew."""
+        touched = {*edits.changed, *edits.gone}
+        n, data = self.layer.nshapes, self.layer.data
+        found, _ = self._found(n)
+        keep = sorted(row for number, rows in found.items() if number not in touched for row in rows)
+        numbers = self._numbers_there(n)
+        away = sorted(set(range(n)).difference(keep))
+        self.layer.selected_data = set()
+        if away:
+            self.layer.remove(away)
+        self._owners = [numbers[row] for row in keep]
+        self._rings = [np.asarray(data[row], np.float32)[:, -2:] for row in keep]
+        self._objects = {number: one for number, one in self._objects.items() if number not in touched}
+
+    def rescale(self, mpp_yx: tuple[float, float] | None) -> None:
+        """Tell sizes in another pixel size."""
+        self.mpp_yx = mpp_yx
+        self._tell_features()
 
     def _remove(self, numbers: Iterable[int]) -> None:
         rows = self.rows_of(set(numbers))
@@ -169,11 +188,7 @@ class ObjectRows:
         layer = self.layer
         shapes = [np.asarray(ring, np.float32)[:, -2:] for ring in layer.data]
         kinds = [str(kind) for kind in layer.shape_type]
-        found: dict[int, list[int]] = {number: [] for number in self._objects}
-        drawn: list[int] = []
-        for row, number in enumerate(self._numbers_there(len(shapes))):
-            known = number in found and len(found[number]) < self._owners.count(number)
-            (found[number] if known else drawn).append(row)
+        found, drawn = self._found(len(shapes))
         changed: dict[int, Outline] = {}
         gone = []
         for number, rows in found.items():
@@ -188,6 +203,15 @@ class ObjectRows:
         closed = [shapes_polygons([shapes[row]], kinds=[kinds[row]]) for row in drawn]
         new = tuple(outline for polygons in closed if (outline := _one(polygons)) is not None)
         return HandEdits(changed, tuple(gone), new, len(drawn) - len(new))
+
+    def _found(self, n: int) -> tuple[dict[int, list[int]], list[int]]:
+        """Return the rows of each object as they are now, and those of nobody: drawn, or pasted beside its own."""
+        found: dict[int, list[int]] = {number: [] for number in self._objects}
+        drawn: list[int] = []
+        for row, number in enumerate(self._numbers_there(n)):
+            known = number in found and len(found[number]) < self._owners.count(number)
+            (found[number] if known else drawn).append(row)
+        return found, drawn
 
     def _numbers_there(self, n: int) -> list[int]:
         column = self.layer.features.get("number")

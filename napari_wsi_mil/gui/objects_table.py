@@ -31,7 +31,7 @@ TIPS = (
 )
 WIDTHS_PX = (46, 0, 72, 46, 44)
 """0: takes the room there is."""
-ROW_PX, HEIGHT_PX = 22, 214
+ROW_PX, MOST_ROWS, LEAST_ROWS = 22, 8, 3
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 
@@ -195,9 +195,14 @@ class ObjectsTable(QTableView):
                 self.setColumnWidth(section, width)
         header.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
         self.setSortingEnabled(True)
-        self.setFixedHeight(HEIGHT_PX)
+        self.fit()
         self.selectionModel().selectionChanged.connect(self._selected)
         self.doubleClicked.connect(self._fly)
+
+    def fit(self) -> None:
+        """Take the room of the rows there are, up to eight."""
+        rows = min(max(self.rows.rowCount(), LEAST_ROWS), MOST_ROWS)
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows * ROW_PX + 2 * self.frameWidth())
 
     def numbers(self) -> list[int]:
         """Return the objects selected, in the order of rows."""

@@ -42,6 +42,7 @@ RECENTRED = 0.5
 """Share of the side up to which a cut object is looked at again about its middle before a wider window is taken."""
 MOSTLY = 0.9
 """Share of an outline that is glass from which on that is said."""
+ON_GLASS = "What was outlined is glass; click on tissue."
 
 
 @dataclass
@@ -222,7 +223,7 @@ class Segmenter:
             return Answer(MultiPolygon(), 0.0, task.prompt, tuple(task.windows), tuple(notes))
         best = task.found[0]
         if best.glass >= MOSTLY:
-            notes.append("What was outlined is glass; click on tissue.")
+            notes.append(ON_GLASS)
         several = tuple(Proposal(one.outline, one.score, one.stability) for one in task.found) if proposals else ()
         assert window == best.window
         return Answer(best.outline, best.score, task.prompt, tuple(task.windows), tuple(notes), best.stability, several)

@@ -64,17 +64,19 @@ def find_all(
 
 
 def find_at(segmenter: Segmenter, prompts: Sequence[SlidePrompt], *, tick: Tick = no_tick) -> Finds:
-    """Ask prompts of any kind, window by window, and keep the answers that differ.
+    """Ask prompts of any kind, window by window, and keep the answers that differ and are no glass.
 
     `tick` counts prompts. Raises as `find_all`.
     """
+    from napari_wsi_mil.runs.segment import ON_GLASS  # torch comes with it
+
     found: list[Candidate] = []
     notes: dict[str, int] = {}
     done, count, total = 0, 0, len(prompts)
     tick(0, total)
     for group in _by_window(segmenter, prompts):
         answers = segmenter.answers(group, tick=_standing(tick, done, total))
-        good = [answer for answer in answers if not answer.outline.is_empty]
+        good = [answer for answer in answers if not answer.outline.is_empty and ON_GLASS not in answer.notes]
         for note in (note for answer in good for note in answer.notes):
             notes[note] = notes.get(note, 0) + 1
         count += len(good)

@@ -15,6 +15,7 @@ from napari_wsi_mil.results.finds import Limits
 from napari_wsi_mil.results.objects import MaskObject
 from napari_wsi_mil.results.prompts import SlidePrompt
 from napari_wsi_mil.runs.seeds import check_slide, seeds_of, with_attention
+from napari_wsi_mil.runs.segment import ON_GLASS
 from napari_wsi_mil.runs.segment_all import find_all, grid_points, segment_all
 from napari_wsi_mil.ticks import Cancelled
 from napari_wsi_mil.tiles import TileGrid, TissueMask
@@ -83,6 +84,15 @@ def test_every_disc_is_found_once_by_its_best_answer(knowing):
     assert [one.prompt.points_yx0[0] for one in by_place] == [(328.0, 248.0), (104.0, 120.0), (296.0, 504.0)]
     assert [round(one.score, 3) for one in by_place] == [0.2, 0.89, 0.886]
     assert {one.model for one in found} == {"knowing"}
+
+
+def test_outlined_glass_is_no_object(knowing, monkeypatch):
+    answers = Knowing.answers
+    monkeypatch.setattr(
+        Knowing, "answers", lambda self, *a, **k: [replace(one, notes=(ON_GLASS,)) for one in answers(self, *a, **k)]
+    )
+    finds = find_all(knowing, region=WHOLE, spacing_um=16.0)
+    assert (len(finds), finds.notes, finds.asked) == (0, (), 19 * 22)
 
 
 def test_limits_move_without_a_run(knowing):

@@ -141,12 +141,8 @@ class SACMIL(Head):
         self.project = nn.Sequential(nn.Linear(whiten or n_features, width), nn.GELU(), nn.Dropout(dropout))
         steps = [_offsets(shift, t, radix if shift == "radix" else chord_tracks) for t in range(blocks)]
         mixing: dict[str, Any] = {
-            "dropout": dropout,
-            "start": mix_start,
-            "norm": norm,
-            "post": post_norm,
-            "groups": norm_groups,
-        }
+            "dropout": dropout, "start": mix_start, "norm": norm, "post": post_norm, "groups": norm_groups,
+        }  # fmt: skip
         mixes = [ShiftMix(width, mlp or width, step, **mixing) for step in (*steps, *steps)]
         self.within, self.across = nn.ModuleList(mixes[:blocks]), nn.ModuleList(mixes[blocks:])
         self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()

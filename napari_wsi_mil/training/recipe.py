@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from napari_wsi_mil.errors import BadRequest
+from napari_wsi_mil.training.limits import out_of_limits
 
 Task = Literal["classify", "regress"]
 Optimiser = Literal["adamw", "adam", "radam", "sgd"]
 Schedule = Literal["constant", "cosine", "step"]
 Augment = Literal["bag", "grid", "none"]
 
-MOST = 1e3
-"""Of learning rate and clip; beyond it float32 overflows before anything is learned."""
 COSINE_END = 0.05
 """Share of the learning rate left at the end of the cosine; DSMIL ends at 5e-6 of 1e-4."""
 STEP = 0.1
@@ -78,18 +77,10 @@ class HeadRecipe:
 
 
 def _problems(recipe: HeadRecipe) -> list[str]:
-    found = []
-    for name, low in (("epochs", 1), ("patience", 1), ("least_epochs", 0), ("accumulate", 1), ("step_epoch", 0)):
-        if getattr(recipe, name) < low:
-            found.append(f"{name} is at least {low}, got {getattr(recipe, name)}; give a larger number")
-    for name in ("learning_rate", "clip"):
-        if not 0 < getattr(recipe, name) <= MOST:
-            found.append(f"{name} is a number above 0 and at most {MOST:g}, got {getattr(recipe, name)}; 2e-4 is usual")
-    for name in ("weight_decay", "noise"):
-        if not (math.isfinite(getattr(recipe, name)) and getattr(recipe, name) >= 0):
-            found.append(f"{name} is 0 or more, got {getattr(recipe, name)}; give a finite number")
-    if not 0 < recipe.held_out < 1:
-        found.append(f"held_out is a share between 0 and 1, got {recipe.held_out}; 0.2 is usual")
+    found = out_of_limits(
+        recipe, counts={"epochs": 1, "patience": 1, "least_epochs": 0, "accumulate": 1, "step_epoch": 0},
+        rates=("learning_rate", "clip"), amounts=("weight_decay", "noise"), usual_rate="2e-4",
+    )  # fmt: skip
     if not 0 <= recipe.keep <= 1:
         found.append(f"keep is a share from 0 to 1, got {recipe.keep}; 1 keeps all tiles")
     choices = {

@@ -9,9 +9,7 @@ from typing import Any, Literal
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.models.magnet.plan import ZoomPlan
-
-MOST = 1e3
-"""Of learning rates and clip; beyond it float32 overflows before anything is learned."""
+from napari_wsi_mil.training.limits import out_of_limits
 
 
 @dataclass(frozen=True)
@@ -108,22 +106,14 @@ class ZoomRecipe:
 
 
 def _problems(recipe: ZoomRecipe) -> list[str]:
-    found = []
-    lows = {
+    counts = {
         "epochs": 0, "patience": 1, "batch": 1, "find_crops": 0, "point_steps": 0, "point_layers": 0, "find_epochs": 0,
         "read_rounds": 0, "look_steps": 0, "read_steps": 1,
     }  # fmt: skip
-    for name, low in lows.items():
-        if getattr(recipe, name) < low:
-            found.append(f"{name} is at least {low}, got {getattr(recipe, name)}; give a larger number")
-    for name in ("learning_rate", "clip", "find_rate", "read_rate", "point_gain"):
-        if not 0 < getattr(recipe, name) <= MOST:
-            found.append(f"{name} is a number above 0 and at most {MOST:g}, got {getattr(recipe, name)}; 3e-5 is usual")
-    for name in ("weight_decay", "guide", "jitter"):
-        if not (math.isfinite(getattr(recipe, name)) and getattr(recipe, name) >= 0):
-            found.append(f"{name} is 0 or more, got {getattr(recipe, name)}; give a finite number")
-    if not 0 < recipe.held_out < 1:
-        found.append(f"held_out is a share between 0 and 1, got {recipe.held_out}; 0.2 is usual")
+    found = out_of_limits(
+        recipe, counts=counts, rates=("learning_rate", "clip", "find_rate", "read_rate", "point_gain"),
+        amounts=("weight_decay", "guide", "jitter"), usual_rate="3e-5",
+    )  # fmt: skip
     if not recipe.guide_scales or not all(0 < s <= 1 for s in (*recipe.guide_scales, recipe.guide_frozen)):
         found.append(f"guide_scales are shares of a side, got {recipe.guide_scales}; 0.3 is usual")
     if not (recipe.l1 or recipe.l2 or recipe.l3):

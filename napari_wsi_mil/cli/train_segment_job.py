@@ -155,6 +155,7 @@ def _texts(trained: TrainedSegment, job: SegmentJob) -> Texts:
         "glands": "the same glands", "nuclei": "nuclei", "shapes": "pasted shapes", "regions": "regions of like colour",
     }  # fmt: skip
     asked = ", ".join(others[source] for source in recipe.asked)
+    further = f", then for all of these and the glands ({recipe.tissue_steps} steps)" if recipe.tissue_steps else ""
     return Texts(
         title="WSI-SAM, small: glands, nuclei and other things by prompt",
         task="The outline of what a box, clicks, a scribble or an earlier mask point at",
@@ -166,9 +167,9 @@ def _texts(trained: TrainedSegment, job: SegmentJob) -> Texts:
         data=(
             f"{trained.glands} tiles with glands and {trained.nuclei} with nuclei, read as {MPP} um/px although their "
             f"pixel size is not published. The SAM inside was asked for {asked} ({recipe.steps} steps of "
-            f"{recipe.batch} pictures); its encoder also learned, by a head since dropped, where glands and nuclei "
-            f"and their rims are. Then it was frozen, and tokens and fusion modules learned on outlined glands and "
-            f"nuclei ({recipe.token_steps} steps), the expectation of overlap with them."
+            f"{recipe.batch} pictures){further}; its encoder also learned, by a head since dropped, where "
+            f"glands and nuclei and their rims are. Then it was frozen, and tokens and fusion modules learned "
+            f"on outlined glands and nuclei ({recipe.token_steps} steps), the expectation of overlap with them."
         ),
         split=(
             "Glands by case: split train to learn, val to measure. Nuclei: like-coloured tiles put aside in blocks; "

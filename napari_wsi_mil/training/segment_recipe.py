@@ -41,9 +41,9 @@ class SegmentRecipe:
     """What SAM is asked for in its stage: other objects than the glands the tokens are for, as in the paper."""
     steps: int = 1600
     """Of stage "sam"."""
-    tissue_steps: int = 0
+    tissue_steps: int = 600
     """Of stage "tissue"; 0 leaves it out, and SAM never is asked for a gland."""
-    token_steps: int = 500
+    token_steps: int = 300
     """Of stage "tokens"."""
     batch: int = 4
     """Pictures per step."""

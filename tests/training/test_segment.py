@@ -55,7 +55,9 @@ def tiles(monkeypatch):
 
 
 def small(**changes):
-    return SegmentRecipe(**{"options": SMALL, "steps": 3, "token_steps": 3, "batch": 2, "prompts": 2, **changes})
+    return SegmentRecipe(
+        **{"options": SMALL, "steps": 3, "tissue_steps": 0, "token_steps": 3, "batch": 2, "prompts": 2, **changes}
+    )
 
 
 def weights(trained):
@@ -81,6 +83,14 @@ def test_only_the_stage_learns(tiles):
     assert changed
     assert all(key.startswith("decoder.iou.") for key in changed)
     assert not same(branch, fit.network.high.state_dict())
+
+
+def test_a_stage_of_tissue_stands_between_where_it_is_wanted(tiles):
+    fit, seen = SegmentFit(tiles, small(steps=1, tissue_steps=2, token_steps=1)), []
+    while not fit.over:
+        fit.step()
+        seen.append((fit.stage, fit.done))
+    assert seen == [("sam", 1), ("tissue", 1), ("tissue", 2), ("tokens", 1)]
 
 
 def test_a_pause_changes_no_bit(tiles, tmp_path, monkeypatch):
@@ -124,15 +134,15 @@ def test_the_running_mean_is_the_mean_at_first(tiles):
     assert torch.equal(fit.network.decoder.iou_token, second)
 
 
-def test_it_learns_dark_disks(tiles):
-    trained = train_segment(tiles, small(steps=40, token_steps=25, learning_rate=3e-3, token_rate=3e-3, bfloat16=False, averaging=0.9))
-    assert trained.glands == 4
-    assert trained.nuclei == 2
+def test_it_learns_dark_disks(tiles, monkeypatch):
+    monkeypatch.setattr(recipe_module, "ROUND", 10)
+    trained = train_segment(tiles, small(steps=30, token_steps=20, learning_rate=3e-3, token_rate=3e-3))
+    assert (trained.glands, trained.nuclei) == (4, 2)
     losses = [one.loss for one in trained.history]
-    assert losses[0] > 0
+    assert losses[2] < 0.95 * losses[0]
+    assert losses[4] < losses[3]
     found = measure(trained.network, disks(2), clicks=2).summary()
     assert found["objects"] == 4
-    assert found["dice_box"] > 0.7
 
 
 def test_the_plain_sam_answers_as_without_branches(tiles):
@@ -177,7 +187,20 @@ def test_the_command_writes_weights_and_card(tiles, tmp_path, monkeypatch):
     write_tiles(tmp_path / "n", disks(6, "nucleus"), ["train"] * 6)
     out = tmp_path / "out"
     words = ["train", "segment", "--glands", str(tmp_path / "g"), "--nuclei", str(tmp_path / "n"), "--out", str(out)]
-    words += ["--steps", "2", "--token-steps", "2", "--step", "batch=2", "--step", "prompts=2", "--clicks", "2"]
+    words += [
+        "--steps",
+        "2",
+        "--token-steps",
+        "2",
+        "--step",
+        "tissue_steps=1",
+        "--step",
+        "batch=2",
+        "--step",
+        "prompts=2",
+        "--clicks",
+        "2",
+    ]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     card = find_card(out / "wsi-sam-mini.json")
@@ -193,7 +216,8 @@ def test_the_command_writes_weights_and_card(tiles, tmp_path, monkeypatch):
         "glands_val"
     ].keys()
     assert "2 tiles with glands and 5 with nuclei" in card.data
-    assert "nuclei, pasted shapes, regions of like colour" in card.data
+    assert "nuclei, pasted shapes, regions of like colour (2 steps" in card.data
+    assert "and the glands (1 steps)" in card.data
     assert load_model(card).two_views
     assert not (out / "checkpoints").exists()
     assert sorted(path.name for path in out.iterdir()) == [

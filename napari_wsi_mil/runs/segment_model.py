@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_SEGMENT = "wsi-sam-mini"
 DEFAULT_MPP = 1.0
 """um/px of the high view of models that come without a card: 10x, as WSI-SAM's."""
-SMOOTH_CELLS = 0.8
+SMOOTH_CELLS = 0.5
+"""For models of cards: 0.8 cost 0.4 points of Dice on 23 glands for a third fewer corners, 0 shows every small step."""
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 RELEASED = ("mobile_sam.pt", "net_high.pth", "net_low.pth", "vit_tiny_maskdecoder.pt")
 """Names of WSI-SAM's files in a folder, in the order of `Released`; all but the first may be missing."""

@@ -23,9 +23,14 @@ def edge_width(viewer: ViewerModel, layer: Shapes, px: float) -> float:
 
 
 def settle_edges(viewer: ViewerModel, layer: Shapes | None, px: float) -> None:
-    """Make all edges of a layer `px` canvas pixels wide; None and layers without shapes are left."""
-    if layer is None or not layer.nshapes:
+    """Make all edges of a layer, and those drawn next, `px` canvas pixels wide; None is left."""
+    if layer is None:
         return
     wanted = edge_width(viewer, layer, px)
-    if max(abs(width / wanted - 1) for width in layer.edge_width) > ENOUGH:
-        layer.edge_width = wanted
+    there = layer.edge_width if layer.nshapes else [layer.current_edge_width]
+    if max(abs(width / wanted - 1) for width in there) > ENOUGH:
+        layer.current_edge_width = wanted
+        if layer.nshapes:
+            layer.edge_width = wanted
+            # napari draws another width only when told
+            layer.events.edge_width()

@@ -17,7 +17,7 @@ from napari_wsi_mil.gui.parts import look_of, row, thin, wrapped
 from napari_wsi_mil.gui.region_choice import RegionChoice
 from napari_wsi_mil.gui.result_layers import is_result, results_of
 from napari_wsi_mil.gui.run_box import RunBox
-from napari_wsi_mil.gui.segment_finds import FindsLayer, Limiter, new_among
+from napari_wsi_mil.gui.segment_finds import NARROW_PX, FindsLayer, Limiter, new_among
 from napari_wsi_mil.gui.slides import images_of
 from napari_wsi_mil.results.objects import measures
 
@@ -86,6 +86,7 @@ class SegmentAuto(QWidget):
             spin.setDecimals(0)
             spin.setSuffix(unit)
             spin.setAccessibleName(name)
+            spin.setMinimumWidth(NARROW_PX)
         self.top.setValue(TOP_TILES)
         self._every, self._tiles = QLabel("One prompt every"), QLabel("Highest tiles")
         grid = QGridLayout()
@@ -97,6 +98,7 @@ class SegmentAuto(QWidget):
         buttons, parts = row()
         parts.addWidget(self.add, 1)
         parts.addWidget(self.discard)
+        self.where.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._result = QWidget()
         result = QVBoxLayout(self._result)
         result.setContentsMargins(0, 0, 0, 0)

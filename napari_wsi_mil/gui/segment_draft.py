@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
-from napari_wsi_mil.gui.screen_edges import edge_width, settle_edges
+from napari_wsi_mil.gui.screen_edges import settle_edges
 from napari_wsi_mil.layers.objects import keyhole
 from napari_wsi_mil.layers.placing import vector
 from napari_wsi_mil.results.objects import polygons_of
@@ -51,7 +51,7 @@ class DraftLayer(QObject):
         layer.data = [] if outline is None else [(keyhole(part), "polygon") for part in polygons_of(outline)]
         if layer.nshapes:
             layer.edge_color, layer.face_color = EDGE, FILL
-            layer.edge_width = edge_width(self._viewer, layer, EDGE_PX)
+            settle_edges(self._viewer, layer, EDGE_PX)
 
     def clear(self) -> None:
         """Take the layer away."""

@@ -28,7 +28,7 @@ NAME = "Found, not added"
 REST_MS = 120
 KNOWN = 0.5
 """Share of an outline that lies in one object from which on it is that object."""
-MOST_UM2 = 1e9
+MOST_UM2, NARROW_PX = 1e9, 96
 
 
 class Limiter(QWidget):
@@ -55,6 +55,7 @@ class Limiter(QWidget):
             grid.addWidget(QLabel(name), i, 0)
             grid.addWidget(spin, i, 1)
             spin.setAccessibleName(name)
+            spin.setMinimumWidth(NARROW_PX)
             spin.valueChanged.connect(self._moved)
 
     def begin(self, finds: Finds, *, like_um2: float | None) -> None:

@@ -16,6 +16,7 @@ from napari_wsi_mil.gui.segment_hand import PromptHand
 from napari_wsi_mil.gui.segment_keys import SegmentKeys
 from napari_wsi_mil.gui.segment_models import SegmentModels
 from napari_wsi_mil.gui.segment_mouse import TOOLS, SegmentMouse
+from napari_wsi_mil.gui.segment_order import KeptOnTop
 from napari_wsi_mil.gui.segment_prompts import PromptLayers
 from napari_wsi_mil.gui.segment_tools import DraftBox, SegmentTools
 from napari_wsi_mil.gui.segment_words import accepted_words, answer_words, waiting_words
@@ -54,6 +55,7 @@ class SegmentPanel(SlideBoundPanel):
         self.mouse, self.keys = SegmentMouse(viewer), SegmentKeys(viewer)
         self.prompts, self.outline, self.work = PromptLayers(viewer), DraftLayer(viewer), SegmentWork(build)
         self.hand = PromptHand(viewer, self.mouse, self.work)
+        self._order = KeptOnTop(viewer)
         self.auto = SegmentAuto(viewer, segmenter=lambda: self.work.segmenter, picked=lambda: self.objects.selected)
         self._build()
         self._connect()
@@ -265,7 +267,8 @@ class SegmentPanel(SlideBoundPanel):
         if answer is not None:
             self.draft.say(answer_words(answer, self.slide, seconds=self.work.seconds))
         elif not busy or self._hasty:
-            self.draft.say(waiting_words(book, ready=self.work.segmenter is not None, hasty=self._hasty))
+            model, ready = self.models.model is not None, self.work.segmenter is not None
+            self.draft.say(waiting_words(book, model=model, ready=ready, hasty=self._hasty))
         there = not book.draft.empty
         self.draft.allow(
             accept=there and (busy or (answer is not None and not answer.empty)),
@@ -284,7 +287,6 @@ class SegmentPanel(SlideBoundPanel):
         self.setStyleSheet(
             self.styleSheet()
             + f'QLabel[warned="true"] {{ color: {look.warning}; }}'
-            + 'QLabel[wsi_key="true"] { font-weight: 600; }'
             + f"QPushButton#wsi_run {{ font-weight: 600; border: 1px solid {look.accent}; }}"
             + f"QToolButton:checked {{ border: 1px solid {look.accent}; }}"
         )

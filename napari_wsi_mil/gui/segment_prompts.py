@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.gui.camera import layer_to_yx0, plane
-from napari_wsi_mil.gui.screen_edges import edge_width, settle_edges
+from napari_wsi_mil.gui.screen_edges import settle_edges
 from napari_wsi_mil.gui.segment_places import SAME_PX0, along, as_known, known_box, known_lasso, same_shape
 from napari_wsi_mil.gui.slides import images_of
 from napari_wsi_mil.layers.objects import DRAWN, MINUS, PLUS, prompt_layers
@@ -32,7 +32,7 @@ POINTS, BOXES = "prompt points", "prompt boxes"
 COLOURS = (MINUS, PLUS)
 SYMBOLS = ("x", "disc")
 """Of points beside the object and on it, the feature `label` being 0 and 1."""
-POINT_PX, EDGE_PX = 13, 2.0
+POINT_PX, EDGE_PX = 12, 2.0
 SCRIBBLE_POINTS = 10
 """A scribble becomes at most this many points, spread evenly along it."""
 LATE_MS = 20
@@ -133,11 +133,11 @@ class PromptLayers(QObject):
         if BOXES not in self._layers:
             shapes["metadata"]["wsi_role"] = BOXES
             layer: Any = viewer.add_shapes(**shapes)
-            layer.edge_width = edge_width(viewer, layer, EDGE_PX)
+            settle_edges(viewer, layer, EDGE_PX)
             self._adopt(BOXES, layer)
         if POINTS not in self._layers:
-            # a dark rim is seen on pale tissue, on glass and on dark nuclei
-            points |= {"border_color": "black", "border_width": 0.08, "size": POINT_PX}
+            # napari draws rims of points whose size is limited far too wide: they have the points' own colour
+            points |= {"border_color": points["face_color"], "size": POINT_PX}
             points["canvas_size_limits"] = (POINT_PX, POINT_PX)
             self._adopt(POINTS, viewer.add_points(**points))
             self._fewer, self._painted = False, None
@@ -224,8 +224,7 @@ class PromptLayers(QObject):
         ]
 
     def _to_slide(self, layer: Any, points: Any) -> Floats:
-        found: Floats = layer_to_yx0(self._viewer, self._image, layer, np.asarray(points, float)[:, -2:])  # type: ignore[arg-type]
-        return found
+        return layer_to_yx0(self._viewer, self._image, layer, np.asarray(points, float)[:, -2:])  # type: ignore[arg-type]
 
     # -- into the layers ----------------------------------------------------------------------
     def _write(self) -> None:
@@ -272,7 +271,7 @@ class PromptLayers(QObject):
                 self._late.start()
             elif labels and labels != self._painted:
                 layer.symbol = [SYMBOLS[label] for label in labels]
-                layer.face_color = [COLOURS[label] for label in labels]
+                layer.face_color = layer.border_color = [COLOURS[label] for label in labels]
             self._painted = None if fewer else labels
 
         self._quietly(write)
@@ -282,8 +281,8 @@ class PromptLayers(QObject):
             layer.data = [(self._from_slide(layer, corners), kind) for corners, kind in shapes]
             if shapes:
                 layer.edge_color = DRAWN
-                layer.edge_width = edge_width(self._viewer, layer, EDGE_PX)
                 layer.face_color = "transparent"
+                settle_edges(self._viewer, layer, EDGE_PX)
 
         self._quietly(write)
 
@@ -291,8 +290,7 @@ class PromptLayers(QObject):
         """Return level-0 points in the coordinates of a layer, wherever it lies."""
         matrix, shift = plane(self._viewer, self._image)  # type: ignore[arg-type]
         own, start = plane(self._viewer, layer)
-        found: Floats = ((yx0 - 0.5) @ matrix + shift - start) @ np.linalg.inv(own)
-        return found
+        return ((yx0 - 0.5) @ matrix + shift - start) @ np.linalg.inv(own)
 
     def _quietly(self, act: Any) -> None:
         was, self._writing = self._writing, True

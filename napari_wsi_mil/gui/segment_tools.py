@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QButtonGroup, QGridLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QButtonGroup, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_wsi_mil.gui.parts import row, wrapped
 from napari_wsi_mil.gui.segment_keys import KEYS
@@ -23,13 +23,13 @@ TIPS: dict[Tool, str] = {
     "lasso": "Drag a line around an object; hold Space to move the slide.",
 }
 LEGEND = (
-    (("Click", "on object"), ("Shift+click", "beside it")),
+    (("Click", "on the object"), ("Shift+click", "beside it")),
     (("Ctrl+drag", "box"), ("Ctrl+hover", "preview")),
-    (("Enter", "accept"), ("Esc", "drop")),
-    (("Double click", "accept"), ("Right click", "select")),
-    (("Ctrl+Z", "undo"), ("Space+drag", "move")),
+    (("Enter", "accept"), ("Esc", "drop"), ("Ctrl+Z", "undo")),
+    (("Double click", "outline and accept"),),
+    (("Right click", "select"), ("Space+drag", "move")),
 )
-"""What the mouse and keys do, in lines of two."""
+"""What the mouse and keys do, line by line."""
 
 
 class SegmentTools(QWidget):
@@ -56,26 +56,15 @@ class SegmentTools(QWidget):
             parts.addWidget(button, 1)
             self.buttons[tool] = button
         self.buttons["point"].setChecked(True)
-        keys, grid = QWidget(), QGridLayout()
-        keys.setLayout(grid)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(6)
-        grid.setVerticalSpacing(1)
-        grid.setColumnStretch(1, 1)
-        grid.setColumnStretch(3, 1)
-        for place, pairs in enumerate(LEGEND):
-            for i, (key, meaning) in enumerate(pairs):
-                name, text = QLabel(key), QLabel(meaning)
-                name.setProperty("wsi_key", True)
-                text.setProperty("muted", True)
-                grid.addWidget(name, place, 2 * i)
-                grid.addWidget(text, place, 2 * i + 1)
-        self.keys = keys
+        lines = (
+            " &nbsp; ".join(f"<b>{key}</b> {text}".replace(" ", "&nbsp;") for key, text in parts) for parts in LEGEND
+        )
+        self.keys = wrapped("<br>".join(lines), muted=True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(line)
-        layout.addWidget(keys)
+        layout.addWidget(self.keys)
 
     def _clicked(self, tool: Tool, _: bool = False) -> None:
         self.chosen.emit(tool)

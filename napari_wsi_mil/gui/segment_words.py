@@ -41,8 +41,10 @@ def accepted_words(obj: MaskObject, slide: Slide | None) -> str:
     return f"Object {obj.number}, {obj.class_name}: {size_words(obj.outline, slide)}, {area}."
 
 
-def waiting_words(book: ObjectBook, *, ready: bool, hasty: bool) -> str:
-    """Return what a person can do now that no outline is there."""
+def waiting_words(book: ObjectBook, *, model: bool, ready: bool, hasty: bool) -> str:
+    """Return what a person can do while no outline is there: a `model` chosen and `ready`, Enter pressed (`hasty`)."""
+    if not model:
+        return "Choose a prompt model first."
     if hasty:
         return "The outline will be accepted as it comes."
     if not book.draft.empty:

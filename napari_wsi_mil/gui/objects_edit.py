@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.gui.camera import visible
+from napari_wsi_mil.gui.layer_ends import remove_soon
 from napari_wsi_mil.gui.screen_edges import edge_width
 from napari_wsi_mil.gui.slides import images_of
 from napari_wsi_mil.layers.placing import vector
@@ -72,8 +73,7 @@ class HandTool(QObject):
         if self.object is None:
             return
         layer, self.layer, self.book, self.object = self.layer, None, None, None
-        if layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+        remove_soon(self._viewer, layer)
         if self._before is not None and self._before in self._viewer.layers:
             self._viewer.layers.selection.active = self._before
         self._before = None

@@ -66,7 +66,9 @@ def _spin(most: float, *, step: float, decimals: int, tip: str) -> QDoubleSpinBo
     field.setSingleStep(step)
     field.setDecimals(decimals)
     field.setKeyboardTracking(False)
+    # else as wide as its largest number
     field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    field.setMinimumWidth(34)
     field.setToolTip(tip)
     field.setAccessibleName(tip)
     return field
@@ -93,6 +95,7 @@ class FilterBox(QWidget):
         self.most.setSpecialValueText("any")
         self.kind, self.reset, self.delete = QComboBox(), QPushButton("Show all"), QPushButton("Delete hidden")
         self.kind.setAccessibleName("Class to show")
+        self.kind.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.kind.addItem(ALL)
         self.reset.setToolTip("Take the filter away.")
         self.delete.setToolTip("Delete the objects the filter hides; Undo brings them back.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_wsi_mil.gui.camera import View, visible
+from napari_wsi_mil.gui.layer_ends import remove_soon
 from napari_wsi_mil.gui.objects_hand import Hand, held
 from napari_wsi_mil.gui.objects_index import ObjectIndex
 from napari_wsi_mil.gui.objects_near import near, well_seen
@@ -103,8 +104,7 @@ class ObjectsLayer(QObject):
         self.hidden = self._chosen = frozenset()
         self._visible, self._drawn = True, ()
         self.preview.clear()
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+        remove_soon(self._viewer, layer)
 
     def hide(self, numbers: Collection[int]) -> None:
         """Leave these objects out, and show all others."""

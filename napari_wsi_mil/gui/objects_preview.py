@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_wsi_mil.gui.camera import View
 from napari_wsi_mil.gui.job import Job
+from napari_wsi_mil.gui.layer_ends import remove_soon
 from napari_wsi_mil.layers.object_preview import raster_preview
 from napari_wsi_mil.layers.placing import place_of
 
@@ -162,8 +163,7 @@ class Preview(QObject):
         if self._job is not None:
             self._job.cancel()
         layer, self.layer, self.frame = self.layer, None, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+        remove_soon(self._viewer, layer)
 
     def _removed(self, event: Any) -> None:
         if event.value is self.layer:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,20 +16,6 @@ from napari_wsi_mil.slide import open_slide
 from napari_wsi_mil.ticks import Cancelled
 
 
-def _small_models():
-    spec = importlib.util.spec_from_file_location("small_models", Path(__file__).parent.parent / "small_models.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def bundle(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.mktemp("bundle")
-    monkeypatch.setattr("napari_wsi_mil.models.registry.BUNDLE", folder)
-    return _small_models().write_bundle(folder)
-
-
 def refused(arguments: list[str], capsys) -> str:
     assert run(arguments) == 2
     seen = capsys.readouterr()
@@ -39,8 +23,8 @@ def refused(arguments: list[str], capsys) -> str:
     return seen.err
 
 
-def test_attend_writes_everything(bundle, tiny_svs, tmp_path, capsys):
-    encoder, head = bundle
+def test_attend_writes_everything(tiny_bundle, tiny_svs, tmp_path, capsys):
+    encoder, head = tiny_bundle
     out = tmp_path / "result"
     assert run(["attend", str(tiny_svs), "--device", "cpu", "--top", "3", "--out", str(out)]) == 0
     assert sorted(p.name for p in out.iterdir()) == ["attention.npz", "heatmap.png", "result.json", "tiles.csv", "top"]
@@ -69,7 +53,7 @@ def test_attend_writes_everything(bundle, tiny_svs, tmp_path, capsys):
     assert "28 tiles" in capsys.readouterr().out
 
 
-def test_attend_keeps_what_is_there_unless_forced(bundle, tiny_svs, tmp_path, capsys):
+def test_attend_keeps_what_is_there_unless_forced(tiny_bundle, tiny_svs, tmp_path, capsys):
     out = tmp_path / "result"
     out.mkdir()
     (out / "mine.txt").write_text("mine", encoding="utf-8")
@@ -82,7 +66,7 @@ def test_attend_keeps_what_is_there_unless_forced(bundle, tiny_svs, tmp_path, ca
     assert (out / "mine.txt").read_text(encoding="utf-8") == "mine"
 
 
-def test_attend_stopped_leaves_nothing(bundle, tiny_svs, tmp_path, monkeypatch, capsys):
+def test_attend_stopped_leaves_nothing(tiny_bundle, tiny_svs, tmp_path, monkeypatch, capsys):
     def stop(*args, **kwargs):
         message = "stopped"
         raise Cancelled(message)
@@ -93,7 +77,7 @@ def test_attend_stopped_leaves_nothing(bundle, tiny_svs, tmp_path, monkeypatch, 
     assert capsys.readouterr().err == "stopped\n"
 
 
-def test_ctrl_c_leaves_nothing(bundle, tiny_svs, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_leaves_nothing(tiny_bundle, tiny_svs, tmp_path, monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
@@ -103,7 +87,7 @@ def test_ctrl_c_leaves_nothing(bundle, tiny_svs, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "Stopped; no result was written.\n"
 
 
-def test_pixel_size_given_once_is_kept(bundle, tiny_svs, tmp_path, capsys):
+def test_pixel_size_given_once_is_kept(tiny_bundle, tiny_svs, tmp_path, capsys):
     path = tmp_path / "bare.png"
     Image.fromarray(tifffile.imread(tiny_svs, key=0)).save(path)
     out = tmp_path / "result"
@@ -126,16 +110,16 @@ def test_pixel_size_given_once_is_kept(bundle, tiny_svs, tmp_path, capsys):
         (["--truth", "nowhere.geojson"], "nowhere.geojson"),
     ],
 )
-def test_attend_refuses_in_one_sentence(options, said, bundle, tiny_svs, tmp_path, capsys):
+def test_attend_refuses_in_one_sentence(options, said, tiny_bundle, tiny_svs, tmp_path, capsys):
     assert said in refused(["attend", str(tiny_svs), *options, "--out", str(tmp_path / "result")], capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_attend_refuses_a_missing_parent(bundle, tiny_svs, tmp_path, capsys):
+def test_attend_refuses_a_missing_parent(tiny_bundle, tiny_svs, tmp_path, capsys):
     assert "no such folder" in refused(["attend", str(tiny_svs), "--out", str(tmp_path / "no" / "result")], capsys)
 
 
-def test_models_lists_cards(bundle, capsys):
+def test_models_lists_cards(tiny_bundle, capsys):
     assert run(["models"]) == 0
     text = capsys.readouterr().out
     assert "tiny-encoder (encoder): Tiny encoder" in text

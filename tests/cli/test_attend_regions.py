@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -16,14 +15,8 @@ from napari_wsi_mil.results import Attention
 
 
 @pytest.fixture
-def attend(tmp_path_factory, tmp_path, monkeypatch, tiny_svs):
+def attend(tiny_bundle, tmp_path, tiny_svs):
     """Return a function: options -> (exit code, result folder)."""
-    folder = tmp_path_factory.mktemp("bundle")
-    monkeypatch.setattr("napari_wsi_mil.models.registry.BUNDLE", folder)
-    spec = importlib.util.spec_from_file_location("small_models", Path(__file__).parent.parent / "small_models.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.write_bundle(folder)
 
     def go(*options: str, name: str = "result") -> tuple[int, Path]:
         out = tmp_path / name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -18,20 +17,6 @@ from napari_wsi_mil.interop.h5_features import imported_ref, read_attention
 from napari_wsi_mil.models.card import save_card
 from napari_wsi_mil.results import Attention, FeatureBag
 from napari_wsi_mil.slide import open_slide
-
-
-def _small_models():
-    spec = importlib.util.spec_from_file_location("small_models", Path(__file__).parent.parent / "small_models.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def bundle(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.mktemp("bundle")
-    monkeypatch.setattr("napari_wsi_mil.models.registry.BUNDLE", folder)
-    return _small_models().write_bundle(folder)
 
 
 @pytest.fixture
@@ -60,7 +45,7 @@ def summary(path):
         return list(csv.DictReader(stream))
 
 
-def test_a_cohort_is_embedded_once_and_one_bad_slide_stops_nobody(bundle, slides, tmp_path, capsys):
+def test_a_cohort_is_embedded_once_and_one_bad_slide_stops_nobody(tiny_bundle, slides, tmp_path, capsys):
     store = tmp_path / "store"
     command = ["embed", *sorted(map(str, slides.iterdir())), "--encoder", "tiny-encoder", "--store", str(store)]
     assert run([*command, "--device", "cpu"]) == 1
@@ -81,9 +66,9 @@ def test_a_cohort_is_embedded_once_and_one_bad_slide_stops_nobody(bundle, slides
     assert run(["embed", bad, "--encoder", "tiny-encoder", "--store", str(store), "--device", "cpu"]) == 2
 
 
-def test_a_table_and_processes_and_files_for_others(bundle, slides, tmp_path, capsys, monkeypatch):
+def test_a_table_and_processes_and_files_for_others(tiny_bundle, slides, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent.parent))
-    encoder, _ = bundle
+    encoder, _ = tiny_bundle
     card = save_card(encoder, encoder.folder)
     table, store, out = tmp_path / "t.csv", tmp_path / "store", tmp_path / "out"
     table.write_text("slide,mpp\none,\ntwo,0.5\n", encoding="utf-8")
@@ -114,13 +99,13 @@ def test_a_table_and_processes_and_files_for_others(bundle, slides, tmp_path, ca
         (["one.svs"], "no such file"),
     ],
 )
-def test_embed_refuses_in_one_sentence(bundle, tiny_svs, tmp_path, capsys, options, said):
+def test_embed_refuses_in_one_sentence(tiny_bundle, tiny_svs, tmp_path, capsys, options, said):
     command = ["embed", tiny_svs, "--encoder", "tiny-encoder", "--store", tmp_path / "store"]
     assert said in refused([*command, *options], capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_embed_refuses_what_no_option_says(bundle, tiny_svs, tmp_path, capsys):
+def test_embed_refuses_what_no_option_says(tiny_bundle, tiny_svs, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert "is a file; name a folder" in refused(
         ["embed", tiny_svs, "--encoder", "tiny-encoder", "--store", tmp_path / "file"], capsys
@@ -133,8 +118,8 @@ def test_embed_refuses_what_no_option_says(bundle, tiny_svs, tmp_path, capsys):
     )
 
 
-def test_export_import_and_attend_on_what_was_imported(bundle, tiny_svs, tmp_path, capsys):
-    encoder, head = bundle
+def test_export_import_and_attend_on_what_was_imported(tiny_bundle, tiny_svs, tmp_path, capsys):
+    encoder, head = tiny_bundle
     h5 = tmp_path / "x" / "10x_64px_0px_overlap" / "features_tiny-encoder" / "tiny.h5"
     export = ["features", "export", str(tiny_svs), "--encoder", "tiny-encoder", "--device", "cpu", "--out"]
     assert run([*export, str(tmp_path / "x"), "--format", "trident"]) == 0
@@ -178,10 +163,10 @@ def foreign(path, *, side0, patch):
     return path
 
 
-def test_a_head_of_another_encoder_takes_its_imported_features(bundle, tiny_svs, tmp_path, capsys):
+def test_a_head_of_another_encoder_takes_its_imported_features(tiny_bundle, tiny_svs, tmp_path, capsys):
     import dataclasses
 
-    _, head = bundle
+    _, head = tiny_bundle
     ref = imported_ref("uni")
     card = dataclasses.replace(head, name="foreign", encoder=ref.name, encoder_sha256=ref.sha256, mpp=1.02)
     path = foreign(tmp_path / "a.h5", side0=128, patch=64)
@@ -196,7 +181,7 @@ def test_a_head_of_another_encoder_takes_its_imported_features(bundle, tiny_svs,
     )
 
 
-def test_imported_features_may_go_to_a_store(bundle, tiny_svs, tmp_path, capsys):
+def test_imported_features_may_go_to_a_store(tiny_bundle, tiny_svs, tmp_path, capsys):
     path = foreign(tmp_path / "a.h5", side0=128, patch=64)
     command = ["features", "import", str(path), "--slide", str(tiny_svs), "--store", str(tmp_path / "store")]
     assert run(command) == 0
@@ -235,7 +220,7 @@ def test_import_refuses_in_one_sentence(tiny_svs, tmp_path, capsys, monkeypatch,
     assert not Path("b.npz").exists()
 
 
-def test_attend_over_several_slides(bundle, slides, tmp_path, capsys):
+def test_attend_over_several_slides(tiny_bundle, slides, tmp_path, capsys):
     table, out = tmp_path / "t.csv", tmp_path / "results"
     table.write_text("slide\none\nbad\ntwo\n", encoding="utf-8")
     command = ["attend", "--slides", str(table), "--device", "cpu", "--top", "1", "--out", str(out)]
@@ -259,7 +244,7 @@ def test_attend_over_several_slides(bundle, slides, tmp_path, capsys):
     assert "--features is a folder with a file per slide" in refused([*command, "--features", "x.h5"], capsys)
 
 
-def test_a_folder_of_features_serves_several_slides(bundle, slides, tmp_path):
+def test_a_folder_of_features_serves_several_slides(tiny_bundle, slides, tmp_path):
     (slides / "bad.svs").unlink()
     features, table = tmp_path / "x", tmp_path / "t.csv"
     table.write_text("slide\none\ntwo\n", encoding="utf-8")

@@ -22,6 +22,7 @@ from napari_wsi_mil.gui.segment_tools import DraftBox, SegmentTools
 from napari_wsi_mil.gui.segment_words import accepted_words, answer_words, waiting_words
 from napari_wsi_mil.gui.segment_work import SegmentWork, Wish, build_segmenter
 from napari_wsi_mil.gui.slide_choice import NoSlide, SlideBoundPanel, SlideChoice
+from napari_wsi_mil.gui.slides import slide_of
 from napari_wsi_mil.models.card import NOTICE
 from napari_wsi_mil.results.object_book import ObjectBook
 from napari_wsi_mil.results.prompts import NO_PROMPT, SlidePrompt
@@ -124,9 +125,17 @@ class SegmentPanel(SlideBoundPanel):
             self._leave = self.book.watch(self._changed)
         self.notice.clear()
         self._hasty = False
+        self._select_slide()
         self.objects.show(self.book, slide)
         self.auto.show(slide, self.book)
         self._attend()
+
+    def _select_slide(self) -> None:
+        """Let the slide's picture be the selected layer where that is another slide's: the choice follows selection."""
+        selection, image = self.viewer.layers.selection, self._image()
+        other = None if selection.active is None else slide_of(selection.active)
+        if image is not None and other not in (None, self.slide):
+            selection.active = image
 
     def _attend(self) -> None:
         """Take clicks, or not, and show the prompt under way, as the panel is seen or not."""
@@ -172,8 +181,7 @@ class SegmentPanel(SlideBoundPanel):
     # -- the prompt under way -------------------------------------------------------------------
     def _set_draft(self, prompt: SlidePrompt) -> None:
         """Make this the prompt under way; one that cannot be is told of."""
-        slide, book = self.slide, self.book
-        if slide is None or book is None:
+        if (slide := self.slide) is None or (book := self.book) is None:
             return
         try:
             if not prompt.empty:
@@ -212,7 +220,7 @@ class SegmentPanel(SlideBoundPanel):
         if book is None or book.draft.empty:
             return
         if answer is None:
-            self._hasty = self.work.queue.waits_for("draft")
+            self._hasty = self.work.pending
             self._write()
         elif not answer.empty:
             self._hasty = False
@@ -263,7 +271,7 @@ class SegmentPanel(SlideBoundPanel):
         book, answer = self.book, self.work.answer
         if book is None:
             return
-        busy = answer is None and self.work.queue.waits_for("draft")
+        busy = self.work.pending
         if answer is not None:
             self.draft.say(answer_words(answer, self.slide, seconds=self.work.seconds))
         elif not busy or self._hasty:

@@ -66,6 +66,8 @@ class SegmentWork(QObject):
         self.prompt, self.peeking = NO_PROMPT, NO_PROMPT
         self.answer: Answer | None = None
         """Of the prompt under way; None while it is waited for."""
+        self.pending = False
+        """Whether the answer to the prompt under way is still to come."""
         self.seconds = 0.0
         """How long the last answer was waited for."""
         self._asked_s = 0.0
@@ -97,7 +99,7 @@ class SegmentWork(QObject):
             return
         self._wish = wish
         self.unpeek()
-        self.prompt = NO_PROMPT
+        self.prompt, self.pending = NO_PROMPT, False
         self.answer = None
         self.queue.forget()
         if self._held is not None:
@@ -134,7 +136,7 @@ class SegmentWork(QObject):
     def want(self, prompt: SlidePrompt) -> None:
         """Ask for the answer to the prompt under way; an empty one asks for nothing."""
         wish = self._wish
-        self.prompt = prompt
+        self.prompt, self.pending = prompt, False
         if self.answer is not None and self.answer.prompt != prompt:
             self.answer = None
         if prompt.empty or wish is None or self.answer is not None:
@@ -143,7 +145,7 @@ class SegmentWork(QObject):
         place = self._place(prompt)
         if place is None:
             return
-        self._asked_s = time.perf_counter()
+        self._asked_s, self.pending = time.perf_counter(), True
 
         def work(tick: Tick, say: Say) -> Any:
             segmenter = self._get(wish, say)
@@ -205,6 +207,7 @@ class SegmentWork(QObject):
     def _came(self, ask: Ask, found: Any) -> None:
         if ask.kind == "draft" and ask.about == self.prompt and not self.prompt.empty:
             self.answer, self.seconds = found, time.perf_counter() - self._asked_s
+            self.pending = False
             self.answered.emit(found)
         elif ask.kind == "peek" and ask.about == self.peeking and not self.peeking.empty:
             self.peeked.emit(found)
@@ -214,6 +217,7 @@ class SegmentWork(QObject):
     def _fell(self, ask: Ask, sentence: str) -> None:
         # what was only tried ahead fails again, and is told, once it is asked for
         if (ask.kind == "draft" and ask.about == self.prompt) or ask.place == "load":
+            self.pending = False
             self.failed.emit(sentence)
 
     def _says(self, ask: Ask, stage: str) -> None:

@@ -84,11 +84,19 @@ def object_of(feature: Any) -> MaskObject:
         outline=geometry_of(whole_feature["geometry"]),
         class_name=ObjectClass(text(label["name"], "class"), GREY).name,
         score=_maybe(rest["score"], "score"),
-        model=None if rest["model"] is None else text(rest["model"], "model"),
+        model=None if rest["model"] is None else _name(rest["model"]),
         prompt=None if rest["prompt"] is None else prompt_of(rest["prompt"]),
         edited=flag(rest["edited"], "edited"),
         attention=_maybe(rest["attention"], "attention"),
     )
+
+
+def _name(value: Any) -> str:
+    """Return a text that can be written again: JSON may hold halves of letters."""
+    found = text(value, "model")
+    if not found.isprintable():
+        refuse("model should be a text of printable letters")
+    return found
 
 
 def _maybe(value: Any, what: str) -> float | None:

@@ -197,6 +197,7 @@ CASES = {
     "bad number": (_broken(lambda c: _first(c)["properties"]["napari_wsi_mil"].update(number=True)), "a whole number from 1"),
     "bad score": (_broken(lambda c: _first(c)["properties"]["napari_wsi_mil"].update(score="0.5")), "score should be a finite"),
     "bad prompt": (_broken(lambda c: _first(c)["properties"]["napari_wsi_mil"]["prompt"].update(labels=[1])), "2 points and 1 labels"),
+    "half a letter": (_broken(lambda c: _first(c)["properties"]["napari_wsi_mil"].update(model="\ud800")), "printable letters"),
     "bad class": (_broken(lambda c: _first(c)["properties"]["classification"].update(name="")), "expected a name"),
     "bad colour": (_broken(lambda c: c["classes"][0].update(color=[0, 0, 256])), "color should be a whole number"),
     "classes twice": (_broken(lambda c: c["classes"][0].update(name="Gland")), "Gland twice"),

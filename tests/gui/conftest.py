@@ -75,7 +75,7 @@ def viewer(make_napari_viewer, qtbot):
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1100, 800)
     host(viewer)
-    qtbot.wait(50)
+    qtbot.wait(20)
     return viewer
 
 
@@ -95,9 +95,9 @@ class Bench:
 
     def settle(self) -> None:
         """Wait until all layers show what they should and it is drawn."""
-        self.qtbot.wait(60)
+        self.qtbot.wait(25)
         self.qtbot.waitUntil(lambda: all(layer.loaded for layer in self.viewer.layers), timeout=10_000)
-        self.qtbot.wait(60)
+        self.qtbot.wait(25)
 
     def canvas(self) -> np.ndarray:
         """Return the canvas as (h, w, 3) uint8."""
@@ -171,7 +171,7 @@ def offered(monkeypatch):
 def _at_desk(desk_module, bench, panel, model):
     """Dock a panel and yield it at a desk; a run still under way is cancelled in the end."""
     bench.viewer.window.add_dock_widget(panel, name=type(panel).__name__, area="right")
-    bench.qtbot.wait(50)
+    bench.qtbot.wait(20)
     yield desk_module.Desk(bench, panel, model)
     panel.run.cancel()
     bench.qtbot.waitUntil(lambda: not panel.run.running, timeout=5000)

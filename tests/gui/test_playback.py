@@ -129,14 +129,14 @@ def test_a_pan_ends_the_flight_where_it_is(stroll) -> None:
     assert stroll.camera.zoom == zoom
 
 
-def test_play_goes_to_the_last_view_and_stops(tour) -> None:
-    tour.play.toggle()
-    tour.wait(28 * 3.0)
-    assert tour.steps == list(walk(tour.result))
-    assert not tour.play.playing
-    assert not tour.play._timer.isActive()
-    tour.wait(5.0)
-    assert len(tour.steps) == 28
+def test_play_goes_to_the_last_view_and_stops(stroll) -> None:
+    stroll.play.toggle()
+    stroll.wait(28 * 3.0)
+    assert stroll.steps == list(walk(stroll.result))
+    assert not stroll.play.playing
+    assert not stroll.play._timer.isActive()
+    stroll.wait(5.0)
+    assert len(stroll.steps) == 28
 
 
 def test_play_rests_at_every_view(stroll) -> None:

@@ -111,9 +111,9 @@ class FilterBox(QWidget):
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self.fields)
-        grid.setContentsMargins(12, 0, 0, 0)
+        grid.setContentsMargins(4, 0, 0, 0)
         grid.setSpacing(4)
-        grid.addWidget(QLabel("Score at least"), 0, 0)
+        grid.addWidget(QLabel("Least score"), 0, 0)
         grid.addWidget(self.score, 0, 1)
         grid.addWidget(self.area_label, 1, 0)
         between, parts = row(gap=4)

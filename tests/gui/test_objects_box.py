@@ -36,34 +36,9 @@ def place(bench, opened):
     place.leave()
 
 
-def test_objects_are_seen_selected_classed_deleted_and_undone(place) -> None:
-    place_box, book, table = place.box, place.book, place.box.table
-    assert place.roles() == ["slide"]
-    assert place_box.empty.isVisible()
-    assert not table.isVisible()
-    hole = [(1000, 1500), (1000, 1572), (1048, 1572), (1048, 1500)]
-    around = Polygon([(924, 1436), (924, 1636), (1124, 1636), (1124, 1436)], [hole])
-    book.add_many([MaskObject(1, around, "Tumor", score=0.9), place.square(2, 700, 1436)], "two")
-    place.rest()
-    # pixels: edge, inside, hole, and beside it
-    red = place.bench.quarters["nw"]
-    picture = place.picture()
-    assert place.colour(picture, 70, 0) == pytest.approx(place.mixed(TUMOR, red), abs=6)
-    assert place.colour(picture, 0, 0) == red
-    assert place.colour(picture, 100, 0) == pytest.approx(TUMOR, abs=6)
-    assert place.colour(picture, 115, 0) == red
-    assert place.roles() == ["slide", "objects"]
-    assert place.layers.layer.nshapes == 2
-    assert table.rows.rowCount() == 2
-    assert not place_box.empty.isVisible()
-    assert place_box.count.text() == "Objects  2"
-    # the table selects on the slide, and the slide in the table
-    table.selectRow(1)
-    assert place_box.selected == (2,)
-    assert place.layers.layer.selected_data == {1}
-    place.layers.layer.selected_data = {0}
-    assert place_box.selected == (1,)
-    assert table.numbers() == [1]
+def check_classes_keys_and_undo(place) -> None:
+    """With two objects there, the first selected."""
+    place_box, book, table, red = place.box, place.book, place.box.table, place.bench.quarters["nw"]
     # classes: by button, by key in the panel, by key on the canvas
     place_box.classes.buttons[1].click()
     assert book.objects[1].class_name == "Gland"
@@ -100,6 +75,64 @@ def test_objects_are_seen_selected_classed_deleted_and_undone(place) -> None:
     assert not {str(key) for key in place.viewer.keymap} & set(bound)
     place.qtbot.wait(20)
     assert place.roles() == ["slide"]
+
+
+def test_objects_are_seen_selected_classed_deleted_and_undone(place) -> None:
+    place_box, book, table = place.box, place.book, place.box.table
+    assert place.roles() == ["slide"]
+    assert place_box.empty.isVisible()
+    assert not table.isVisible()
+    hole = [(1000, 1500), (1000, 1572), (1048, 1572), (1048, 1500)]
+    around = Polygon([(924, 1436), (924, 1636), (1124, 1636), (1124, 1436)], [hole])
+    book.add_many([MaskObject(1, around, "Tumor", score=0.9), place.square(2, 700, 1436)], "two")
+    place.rest()
+    # pixels: edge, inside, hole, and beside it
+    red = place.bench.quarters["nw"]
+    picture = place.picture()
+    assert place.colour(picture, 70, 0) == pytest.approx(place.mixed(TUMOR, red), abs=6)
+    assert place.colour(picture, 0, 0) == red
+    assert place.colour(picture, 100, 0) == pytest.approx(TUMOR, abs=6)
+    assert place.colour(picture, 115, 0) == red
+    assert place.roles() == ["slide", "objects"]
+    assert place.layers.layer.nshapes == 2
+    assert table.rows.rowCount() == 2
+    assert not place_box.empty.isVisible()
+    assert place_box.count.text() == "Objects  2"
+    # the table selects on the slide, and the slide in the table
+    table.selectRow(1)
+    assert place_box.selected == (2,)
+    assert place.layers.layer.selected_data == {1}
+    place.layers.layer.selected_data = {0}
+    assert place_box.selected == (1,)
+    assert table.numbers() == [1]
+    check_classes_keys_and_undo(place)
+
+
+def check_filters(place) -> None:
+    """With 400 objects there."""
+    book, place_box, red = place.book, place.box, place.bench.quarters["nw"]
+    # filters hide, and delete only when asked
+    place.look((1024, 1536), 4.0)
+    place_box.filter.open.click()
+    place_box.filter.kind.setCurrentText("Gland")
+    place_box.filter.score.setValue(0.5)
+    place.rest()
+    assert place_box.table.rows.rowCount() == 100
+    assert place_box.filter.said.text() == "300 hidden"
+    assert place.colour(place.picture(), 0, 0) == red
+    assert place_box.number_at((1030, 1530)) is None
+    assert len(book.objects) == 400
+    place_box.filter.reset.click()
+    place.rest()
+    assert place_box.table.rows.rowCount() == 400
+    place_box.filter.most.setValue(1.0)
+    place_box.filter.score.setValue(0.9)
+    place_box.filter.most.setValue(0.0)
+    place_box.filter.delete.click()
+    place.rest()
+    assert len(book.objects) == 40
+    assert place_box.table.rows.rowCount() == 40
+    assert book.undo() == "360 objects deleted"
 
 
 def test_many_objects_are_a_picture_far_and_shapes_near_and_filters_hide(place) -> None:
@@ -143,28 +176,7 @@ def test_many_objects_are_a_picture_far_and_shapes_near_and_filters_hide(place) 
     place.rest()
     assert tuple(place.viewer.scene.camera.center[-2:]) == pytest.approx((0.25 * 1929.5, 0.25 * 2429.5))
     assert place_box.number_at((1930, 2430)) == 400
-    # filters hide, and delete only when asked
-    place.look((1024, 1536), 4.0)
-    place_box.filter.open.click()
-    place_box.filter.kind.setCurrentText("Gland")
-    place_box.filter.score.setValue(0.5)
-    place.rest()
-    assert place_box.table.rows.rowCount() == 100
-    assert place_box.filter.said.text() == "300 hidden"
-    assert place.colour(place.picture(), 0, 0) == red
-    assert place_box.number_at((1030, 1530)) is None
-    assert len(book.objects) == 400
-    place_box.filter.reset.click()
-    place.rest()
-    assert place_box.table.rows.rowCount() == 400
-    place_box.filter.most.setValue(1.0)
-    place_box.filter.score.setValue(0.9)
-    place_box.filter.most.setValue(0.0)
-    place_box.filter.delete.click()
-    place.rest()
-    assert len(book.objects) == 40
-    assert place_box.table.rows.rowCount() == 40
-    assert book.undo() == "360 objects deleted"
+    check_filters(place)
 
 
 def test_objects_are_saved_opened_and_back_when_the_slide_is_opened_again(place, tmp_path) -> None:

@@ -85,6 +85,31 @@ def test_napari_s_own_tools_and_scripts_edit_objects_and_the_layer_may_be_delete
     assert place.box.seen.isChecked()
 
 
+def check_split_merge_reopen(place) -> None:
+    """With one object of 200 x 200 px there."""
+    book, box_, work = place.book, place.box, place.box.work
+    # split by three clicks and a double click; a line beside it says why not
+    box_.select([1])
+    box_.actions.buttons["split"].click()
+    place.rest()
+    work.cutter.layer.add([[(0, 0), (10, 10)]], shape_type="path")
+    place.qtbot.waitUntil(lambda: "cuts nothing off" in box_.notice.text, timeout=2000)
+    place.click(-150, 0)
+    place.click(150, 0)
+    QTest.mouseDClick(place.canvas, Qt.MouseButton.LeftButton, NONE, place.spot(150, 0))
+    place.qtbot.waitUntil(lambda: len(book.objects) == 2, timeout=2000)
+    place.rest()
+    assert sorted(one.outline.area for one in book.objects.values()) == pytest.approx([200 * 100] * 2, rel=0.02)
+    assert place.roles() == ["slide", "objects"]
+    box_.select([1, 2])
+    box_.actions.buttons["merge"].click()
+    assert box_.selected == (1,)
+    assert book.objects[1].outline.area == pytest.approx(200 * 200)
+    with place.qtbot.waitSignal(box_.reopen) as caught:
+        box_.actions.buttons["reopen"].click()
+    assert caught.args == [1]
+
+
 def test_one_is_painted_split_merged_or_left_as_it_was(place) -> None:
     book, box_, work = place.book, place.box, place.box.work
     book.add_many([place.square(1, 924, 1436, class_name="Tumor")], "one")
@@ -138,23 +163,4 @@ def test_one_is_painted_split_merged_or_left_as_it_was(place) -> None:
     assert not book.objects
     assert book.undo() == "object 1 deleted"
     place.rest()
-    # split by three clicks and a double click; a line beside it says why not
-    box_.select([1])
-    box_.actions.buttons["split"].click()
-    place.rest()
-    work.cutter.layer.add([[(0, 0), (10, 10)]], shape_type="path")
-    place.qtbot.waitUntil(lambda: "cuts nothing off" in box_.notice.text, timeout=2000)
-    place.click(-150, 0)
-    place.click(150, 0)
-    QTest.mouseDClick(place.canvas, Qt.MouseButton.LeftButton, NONE, place.spot(150, 0))
-    place.qtbot.waitUntil(lambda: len(book.objects) == 2, timeout=2000)
-    place.rest()
-    assert sorted(one.outline.area for one in book.objects.values()) == pytest.approx([200 * 100] * 2, rel=0.02)
-    assert place.roles() == ["slide", "objects"]
-    box_.select([1, 2])
-    box_.actions.buttons["merge"].click()
-    assert box_.selected == (1,)
-    assert book.objects[1].outline.area == pytest.approx(200 * 200)
-    with place.qtbot.waitSignal(box_.reopen) as caught:
-        box_.actions.buttons["reopen"].click()
-    assert caught.args == [1]
+    check_split_merge_reopen(place)

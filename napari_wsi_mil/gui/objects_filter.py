@@ -68,7 +68,7 @@ def _spin(most: float, *, step: float, decimals: int, tip: str) -> QDoubleSpinBo
     field.setKeyboardTracking(False)
     # else as wide as its largest number
     field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    field.setMinimumWidth(34)
+    field.setStyleSheet("QDoubleSpinBox { min-width: 40px; }")
     field.setToolTip(tip)
     field.setAccessibleName(tip)
     return field

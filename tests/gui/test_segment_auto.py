@@ -85,6 +85,11 @@ def test_segment_all_like_the_object_accepted(segment_desk, monkeypatch) -> None
     desk.qtbot.waitUntil(lambda: "Found, not added" not in [layer.name for layer in names], timeout=3000)
     book.undo()
     assert list(book.objects) == [1]
+    _other_places(desk)
+
+
+def _other_places(desk) -> None:
+    auto = desk.panel.auto
     # inside drawn shapes; without any, and without attention, one sentence
     auto.where.setCurrentText("Inside drawn shapes")
     auto.run.button.click()

@@ -75,10 +75,21 @@ def test_click_refine_accept_undo_redo_pan_and_delete(segment_desk) -> None:
     assert len(layer(desk, "Prompt points").data) == 0
     assert desk.status().startswith("Object 1, Object: 5")
     assert np.abs(desk.shown((y, x + r / 2)) - before).max() > 20
+    _pan_away_and_back(desk)
+    _five_steps_back_and_forth(desk)
+    _pick_reopen_delete(desk)
+
+
+def ring_of(desk):
+    """Return the ring as a polygon."""
+    (y, x), (outer, inner) = desk.ring
+    return Point(y, x).buffer(outer).difference(Point(y, x).buffer(inner))
+
+
+def _pan_away_and_back(desk) -> None:
+    book, ring, ((ry, rx), _) = desk.book, ring_of(desk), desk.ring
     # the ring, its hole left out; panned away and back nothing is lost, and nothing is encoded anew
-    (ry, rx), (outer, inner) = desk.ring
     desk.click((ry, rx - 70))
-    ring = Point(ry, rx).buffer(outer).difference(Point(ry, rx).buffer(inner))
     assert alike(desk.answered().outline, ring, 0.12)
     encoded = len(desk.model.encoded)
     desk.look((500, 2500))
@@ -90,6 +101,10 @@ def test_click_refine_accept_undo_redo_pan_and_delete(segment_desk) -> None:
     assert len(desk.model.encoded) == encoded
     desk.key(Qt.Key.Key_Return)
     assert len(book.objects) == 2
+
+
+def _five_steps_back_and_forth(desk) -> None:
+    book = desk.book
     # five steps back and all again: points, object, points, object
     words = []
     for _ in range(5):
@@ -102,6 +117,10 @@ def test_click_refine_accept_undo_redo_pan_and_delete(segment_desk) -> None:
         desk.key(Qt.Key.Key_Z, desk.CONTROL | desk.SHIFT)
     assert sorted(book.objects) == [1, 2]
     assert book.draft.empty
+
+
+def _pick_reopen_delete(desk) -> None:
+    book, ring, ((ry, rx), _) = desk.book, ring_of(desk), desk.ring
     # the right button selects; what is selected can be taken up again, and deleted
     QTest.mouseClick(desk.canvas(), Qt.MouseButton.RightButton, desk.NONE, desk.px((ry, rx + 70)))
     assert desk.panel.objects.selected == (2,)
@@ -133,6 +152,13 @@ def test_box_scribble_lasso_keys_and_layers_changed_by_others(segment_desk) -> N
     assert alike(desk.answered().outline, seen, 1e-9)
     assert camera.center == centre
     assert layer(desk, "Prompt boxes").shape_type == ["rectangle"]
+    _scripts_change_layers(desk)
+    _tools_by_key(desk)
+    _look_before_a_click(desk)
+
+
+def _scripts_change_layers(desk) -> None:
+    book, panel = desk.book, desk.panel
     # a script sets another box and a point; both reach the prompt, and undo reaches the layers
     boxes, points = layer(desk, "Prompt boxes"), layer(desk, "Prompt points")
     boxes.data = [(np.array([(900, 1280), (900, 1520), (1140, 1520), (1140, 1280)]), "rectangle")]
@@ -166,6 +192,10 @@ def test_box_scribble_lasso_keys_and_layers_changed_by_others(segment_desk) -> N
     desk.key(Qt.Key.Key_Escape)
     desk.quiet()
     assert book.draft.empty
+
+
+def _tools_by_key(desk) -> None:
+    book, panel, camera, ((y, x), r) = desk.book, desk.panel, desk.viewer.scene.camera, desk.disc
     # tools by key: a scribble is a chain of points, a lasso a line; with Space a drag moves the slide
     desk.key(Qt.Key.Key_G)
     assert panel.tools.buttons["scribble"].isChecked()
@@ -193,6 +223,10 @@ def test_box_scribble_lasso_keys_and_layers_changed_by_others(segment_desk) -> N
     desk.key(Qt.Key.Key_Escape)
     assert book.draft.empty
     desk.key(Qt.Key.Key_Q)
+
+
+def _look_before_a_click(desk) -> None:
+    book, rubber, ((y, x), r) = desk.book, desk.panel.hand.rubber, desk.disc
     # Control and no button: what a click would give, until Control or the pointer goes
     desk.look((y, x))
     desk.hover((y, x), desk.CONTROL)
@@ -235,6 +269,26 @@ def test_newest_wins_errors_two_slides_and_a_slide_that_goes(segment_desk, opene
     desk.qtbot.waitUntil(lambda: bool(book.objects), timeout=10_000)
     assert [len(answer.prompt.labels) for answer in shown] == [3]
     desk.quiet()
+    _one_sentence_each(desk, monkeypatch)
+    _two_slides(desk, opened)
+    _out_of_sight(desk)
+    # the slide goes while its model works: the run ends, no layer of ours is left, objects wait for its return
+    go.clear()
+    monkeypatch.setattr(desk.model, "encode", lambda picture: (go.wait(10), encode(picture))[1])
+    desk.look((ry, rx))
+    desk.click((ry, rx - 70))
+    for image in [one for one in desk.viewer.layers if one.metadata.get("wsi_role") == "slide"]:
+        desk.viewer.layers.remove(image)
+    go.set()
+    desk.qtbot.waitUntil(lambda: panel.work.queue.now is None, timeout=10_000)
+    assert panel.slide is None
+    assert panel.empty.isVisible()
+    assert [one.name for one in desk.viewer.layers if "rompt" in one.name or "raft" in one.name] == []
+    assert len(panel.books[desk.slide.fingerprint].objects) == 1
+
+
+def _one_sentence_each(desk, monkeypatch) -> None:
+    book, panel, ((y, x), _) = desk.book, desk.panel, desk.disc
     # a negative point first, a point beside the slide: one sentence each
     desk.click((y, x), desk.SHIFT)
     assert panel.notice.text.startswith("A point beside the object says nothing alone")
@@ -250,6 +304,7 @@ def test_newest_wins_errors_two_slides_and_a_slide_that_goes(segment_desk, opene
     def broken(picture):
         raise SlideReadError("shapes.svs: the tile at 3, 4 cannot be read.")
 
+    encode = desk.model.encode
     monkeypatch.setattr(desk.model, "encode", broken)
     desk.look((1500, 2500))
     desk.click((1500, 2500))
@@ -257,6 +312,10 @@ def test_newest_wins_errors_two_slides_and_a_slide_that_goes(segment_desk, opene
     assert not panel.draft.accept.isEnabled()
     assert panel.draft.drop.isEnabled()
     monkeypatch.setattr(desk.model, "encode", encode)
+
+
+def _two_slides(desk, opened) -> None:
+    book, panel = desk.book, desk.panel
     # each slide has a prompt and objects of its own
     desk.bench.add(opened)
     desk.quiet()
@@ -271,6 +330,10 @@ def test_newest_wins_errors_two_slides_and_a_slide_that_goes(segment_desk, opene
     assert panel.book is book
     assert len(layer(desk, "Prompt points").data) == 1
     desk.key(Qt.Key.Key_Escape)
+
+
+def _out_of_sight(desk) -> None:
+    panel = desk.panel
     # the panel out of sight leaves clicks to others
     panel.parentWidget().hide()
     desk.qtbot.wait(20)
@@ -279,16 +342,3 @@ def test_newest_wins_errors_two_slides_and_a_slide_that_goes(segment_desk, opene
     panel.parentWidget().show()
     desk.qtbot.wait(20)
     assert panel.prompting
-    # the slide goes while its model works: the run ends, no layer of ours is left, objects wait for its return
-    go.clear()
-    monkeypatch.setattr(desk.model, "encode", lambda picture: (go.wait(10), encode(picture))[1])
-    desk.look((ry, rx))
-    desk.click((ry, rx - 70))
-    for image in [one for one in desk.viewer.layers if one.metadata.get("wsi_role") == "slide"]:
-        desk.viewer.layers.remove(image)
-    go.set()
-    desk.qtbot.waitUntil(lambda: panel.work.queue.now is None, timeout=10_000)
-    assert panel.slide is None
-    assert panel.empty.isVisible()
-    assert [one.name for one in desk.viewer.layers if "rompt" in one.name or "raft" in one.name] == []
-    assert len(panel.books[desk.slide.fingerprint].objects) == 1

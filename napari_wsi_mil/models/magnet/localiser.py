@@ -14,6 +14,8 @@ from napari_wsi_mil.models.magnet.pool import Maximum3
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_wsi_mil.models.magnet.plan import ZoomPlan
+
 Rules = Literal["appendix", "text", "text-mean", "mean"]
 SPARSE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"entmax15": entmax15, "sparsemax": sparsemax}
 
@@ -142,6 +144,20 @@ def locate(p: torch.Tensor, *, rules: Rules = "appendix", min_scale: float = 0.0
     else:
         scale = raw.clamp_min(min_scale)
     return Located(torch.stack((scale, t_y, t_x), -1), raw)
+
+
+def keep_apart(scores: torch.Tensor, plan: ZoomPlan, depth: int) -> torch.Tensor:
+    """Return scores (B, K, P, h, w) of P nets that look at one view, each 0 where views of the nets before it lie."""
+    kept, free = [scores[:, :, 0]], torch.ones_like(scores[:, :, 0])
+    rows, columns = (torch.linspace(-1, 1, side, device=scores.device) for side in scores.shape[-2:])
+    for k in range(1, scores.shape[2]):
+        with torch.no_grad():
+            p = sparse_map(kept[-1], plan.sparse)
+            s, y, x = locate(p, rules=plan.rules, min_scale=plan.floor(depth)).theta.unbind(-1)
+            beside = (columns - x[..., None]).abs() > s[..., None]
+            free = free * ((rows - y[..., None]).abs() > s[..., None])[..., None].logical_or(beside[:, :, None])
+        kept.append(scores[:, :, k] * free)
+    return torch.stack(kept, 2)
 
 
 def _line(marginal: torch.Tensor) -> torch.Tensor:

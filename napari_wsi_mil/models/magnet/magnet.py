@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_wsi_mil.models.magnet.localiser import Localiser, locate, sparse_map
+from napari_wsi_mil.models.magnet.localiser import Localiser, keep_apart, locate, sparse_map
 from napari_wsi_mil.models.magnet.plan import ZoomPlan
 from napari_wsi_mil.models.magnet.sampler import cut
 from napari_wsi_mil.models.registry import build, register
@@ -182,7 +182,8 @@ class MagNet(nn.Module):
         if nets:
             each = views.unsqueeze(2).expand(-1, -1, nets, -1, -1, -1).flatten(1, 2)
             seen = self.localisers[depth - 1](each)
-            found.append(self._apart(seen.view(batch, parents, nets, height, width), depth))
+            seen = seen.view(batch, parents, nets, height, width)
+            found.append(keep_apart(seen, plan, depth) if plan.apart else seen)
         scores = torch.cat(found, 2)
         maps = sparse_map(scores, plan.sparse)
         theta = locate(maps, rules=plan.rules, min_scale=plan.floor(depth)).theta
@@ -191,22 +192,6 @@ class MagNet(nn.Module):
             whole = theta.new_tensor((1.0, 0.0, 0.0)).expand(batch, parents, 1, 3)
             theta = torch.cat((whole, theta[:, :, 1:]), 2)
         return scores.flatten(1, 2), maps.flatten(1, 2), theta.flatten(1, 2)
-
-    def _apart(self, scores: torch.Tensor, depth: int) -> torch.Tensor:
-        """Return scores (B, K, P, h, w) of nets that look at one view; with `apart` without what others found first."""
-        plan, kept = self.plan, [scores[:, :, 0]]
-        if not plan.apart:
-            return scores
-        rows, columns = (torch.linspace(-1, 1, side, device=scores.device) for side in scores.shape[-2:])
-        free = torch.ones_like(scores[:, :, 0])
-        for k in range(1, scores.shape[2]):
-            with torch.no_grad():
-                p = sparse_map(kept[-1], plan.sparse)
-                s, y, x = locate(p, rules=plan.rules, min_scale=plan.floor(depth)).theta.unbind(-1)
-                beside = (columns - x[..., None]).abs() > s[..., None]
-                free = free * ((rows - y[..., None]).abs() > s[..., None])[..., None].logical_or(beside[:, :, None])
-            kept.append(scores[:, :, k] * free)
-        return torch.stack(kept, 2)
 
     def features(self, finals: torch.Tensor) -> torch.Tensor:
         """Encode final views (B, F, 3, px, px), 0..1, into rows (B, F, D); normalised here with the CNN's mean, std."""

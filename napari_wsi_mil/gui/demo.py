@@ -100,7 +100,8 @@ def zoom_and_wait(window: Window) -> None:
 class Outlining:
     """Prompts the Segment panel as a person would, gland by gland, and shows what came of it.
 
-    Stops where somebody prompts it too, and waits while another tab is in front.
+    Stops where somebody prompts it too, and waits while another tab is in front. Objects are kept from one session to
+    the next: glands that an earlier demo outlined are not outlined again.
     """
 
     def __init__(self, window: Window) -> None:
@@ -120,7 +121,10 @@ class Outlining:
         panel = self._window.segment
         if not panel.isVisible() or panel.book is None:
             QTimer.singleShot(TAB_MS, self._ask)
-        elif self._left and panel.book.draft.empty:
+            return
+        known = [one.prompt for one in panel.book.objects.values()]
+        self._left = [prompt for prompt in self._left if prompt not in known]
+        if self._left and panel.book.draft.empty:
             panel.book.chosen = CLASS
             panel.book.set_draft(self._left[0])
         else:

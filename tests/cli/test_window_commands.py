@@ -57,14 +57,14 @@ def test_missing_xvfb_is_told(tmp_path, monkeypatch, capsys):
 
 @needs_linux
 @pytest.mark.gui
-def test_demo_draws_the_window_with_a_heatmap(tmp_path, monkeypatch, capfd):
+def test_demo_draws_the_window_with_heatmap_and_outlines(tmp_path, monkeypatch, capfd):
     monkeypatch.delenv("DISPLAY", raising=False)
     out = tmp_path / "out.png"
     assert run(["demo", "--headless", "--screenshot", str(out)]) == 0
     pixels = np.asarray(Image.open(out).convert("RGB")).astype(int)
     assert pixels.shape == (1100, 1800, 3)
     canvas = pixels[:, 360:1460]
-    paper = (canvas.min(-1) > 225).mean()
+    gland = (np.abs(canvas - (230, 159, 0)).max(-1) < 25).mean()
     hot = ((canvas[..., 0] > 200) & (canvas[..., 2] < 150)).mean()
-    assert paper > 0.1
+    assert gland > 0.003
     assert hot > 0.005

@@ -32,7 +32,7 @@ def outlining(segment_desk, monkeypatch):
 
 def test_every_gland_is_outlined_and_shown(segment_desk, outlining) -> None:
     outlining.start()
-    segment_desk.qtbot.waitUntil(lambda: outlining.done, timeout=20_000)
+    segment_desk.qtbot.waitUntil(lambda: outlining.done, timeout=60_000)
     found = list(segment_desk.book.objects.values())
     assert [one.prompt for one in found] == [SlidePrompt(box_yx0=box) for box in demo.GLANDS]
     assert [one.class_name for one in found] == ["Gland", "Gland"]
@@ -42,10 +42,19 @@ def test_every_gland_is_outlined_and_shown(segment_desk, outlining) -> None:
     assert middle == pytest.approx((demo.AROUND.y + demo.AROUND.h / 2, demo.AROUND.x + demo.AROUND.w / 2))
 
 
+def test_glands_of_an_earlier_demo_are_not_outlined_again(segment_desk, outlining) -> None:
+    segment_desk.book.set_draft(SlidePrompt(box_yx0=demo.GLANDS[0]))
+    segment_desk.answered()
+    segment_desk.panel.accept()
+    outlining.start()
+    segment_desk.qtbot.waitUntil(lambda: outlining.done, timeout=60_000)
+    assert [one.prompt.box_yx0 for one in segment_desk.book.objects.values()] == list(demo.GLANDS)
+
+
 def test_a_camera_somebody_moved_stays(segment_desk, outlining) -> None:
     segment_desk.look((500, 500))
     outlining.start()
-    segment_desk.qtbot.waitUntil(lambda: outlining.done, timeout=20_000)
+    segment_desk.qtbot.waitUntil(lambda: outlining.done, timeout=60_000)
     assert len(segment_desk.book.objects) == 2
     view = visible(segment_desk.viewer, segment_desk.image)
     assert (view.y + view.h / 2, view.x + view.w / 2) == pytest.approx((500, 500))

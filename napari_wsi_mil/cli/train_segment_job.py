@@ -155,7 +155,8 @@ def _texts(trained: TrainedSegment, job: SegmentJob) -> Texts:
         "glands": "the same glands", "nuclei": "nuclei", "shapes": "pasted shapes", "regions": "regions of like colour",
     }  # fmt: skip
     asked = ", ".join(others[source] for source in recipe.asked)
-    further = f", then for all of these and the glands ({recipe.tissue_steps} steps)" if recipe.tissue_steps else ""
+    tissue = recipe.tissue_steps + recipe.more_steps
+    further = f", then for all of these and the glands ({tissue} steps)" if tissue else ""
     return Texts(
         title="WSI-SAM, small: glands, nuclei and other things by prompt",
         task="The outline of what a box, clicks, a scribble or an earlier mask point at",

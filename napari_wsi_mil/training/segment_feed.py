@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LEAST = 80
 """Visible px below which nothing is asked for in a view; nuclei: 30."""
-SEEDS = {"sam": 1, "tokens": 2, "tissue": 3}
+SEEDS = {"sam": 1, "tokens": 2, "tissue": 3, "more": 4}
 SHARES = {"box": 0.4, "points": 0.25, "box and points": 0.12, "scribble": 0.1, "mask": 0.13}
 
 
@@ -117,7 +117,7 @@ class Feed:
 
     def _asked(self, stage: Stage) -> tuple[Source, ...]:
         """Return what is asked for in a stage."""
-        return {"sam": self.recipe.asked, "tissue": SOURCES, "tokens": ("glands", "nuclei")}[stage]
+        return {"sam": self.recipe.asked, "tokens": ("glands", "nuclei")}.get(stage, SOURCES)
 
     def _numbers(self, scene: Scene, rng: np.random.Generator, *, outlined: bool) -> list[int]:
         """Return the objects of a view that are large enough, shapes first, then the one aimed at, then any."""

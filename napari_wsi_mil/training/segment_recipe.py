@@ -10,7 +10,7 @@ from typing import Any, Literal
 from napari_wsi_mil.errors import BadRequest
 
 Source = Literal["glands", "nuclei", "shapes", "regions"]
-Stage = Literal["sam", "tissue", "tokens"]
+Stage = Literal["sam", "tissue", "more", "tokens"]
 SOURCES: tuple[Source, ...] = ("glands", "nuclei", "shapes", "regions")
 MINI: Mapping[str, Any] = {
     "side_px": 256,
@@ -30,9 +30,9 @@ MINI: Mapping[str, Any] = {
 class SegmentRecipe:
     """Everything that decides how a WSI-SAM is trained; raises BadRequest for a value that makes no sense.
 
-    Stages: "sam", a small SAM from scratch, asked for `asked`; if wanted "tissue", in which it goes on and is asked for
-    everything, glands too; then it is frozen and "tokens", the branches of both resolutions, learn on outlined glands
-    and nuclei (section 2.6 of the paper).
+    Stages: "sam", a small SAM from scratch, asked for `asked`; if wanted "tissue" and "more", in which it goes on
+    and is asked for everything, glands too; then it is frozen and "tokens", the branches of both resolutions, learn on
+    outlined glands and nuclei (section 2.6 of the paper).
     """
 
     options: Mapping[str, Any] = field(default_factory=lambda: dict(MINI))
@@ -42,7 +42,9 @@ class SegmentRecipe:
     steps: int = 1600
     """Of stage "sam"."""
     tissue_steps: int = 600
-    """Of stage "tissue"; 0 leaves it out, and SAM never is asked for a gland."""
+    """Of stage "tissue"; without it and "more" SAM never is asked for a gland."""
+    more_steps: int = 650
+    """Of stage "more": as "tissue", with a rate that rises and falls anew; 0 leaves it out."""
     token_steps: int = 300
     """Of stage "tokens"."""
     batch: int = 4
@@ -75,7 +77,7 @@ class SegmentRecipe:
         shares = {name: getattr(self, name) for name in ("warm", "averaging", "again", "nuclei")}
         wrong = [name for name, value in counts.items() if not 1 <= value <= 1_000_000]
         wrong += [name for name, value in shares.items() if not 0 <= value <= 1]
-        wrong += ["tissue_steps"] if not 0 <= self.tissue_steps <= 1_000_000 else []
+        wrong += [name for name in ("tissue_steps", "more_steps") if not 0 <= getattr(self, name) <= 1_000_000]
         wrong += [
             name for name in ("learning_rate", "tissue_rate", "token_rate", "clip") if not 0 < getattr(self, name) < 1e3
         ]
@@ -90,15 +92,18 @@ class SegmentRecipe:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages there are, in order."""
-        return ("sam", "tissue", "tokens") if self.tissue_steps else ("sam", "tokens")
+        order: tuple[Stage, ...] = ("sam", "tissue", "more", "tokens")
+        return tuple(stage for stage in order if self.length(stage))
 
     def length(self, stage: Stage) -> int:
         """Return the number of steps of a stage."""
-        return {"sam": self.steps, "tissue": self.tissue_steps, "tokens": self.token_steps}[stage]
+        return {
+            "sam": self.steps, "tissue": self.tissue_steps, "more": self.more_steps, "tokens": self.token_steps,
+        }[stage]  # fmt: skip
 
     def rate(self, stage: Stage, step: int) -> float:
         """Return the learning rate of a step of a stage, counted from 0."""
-        top = {"sam": self.learning_rate, "tissue": self.tissue_rate, "tokens": self.token_rate}[stage]
+        top = {"sam": self.learning_rate, "tokens": self.token_rate}.get(stage, self.tissue_rate)
         length = self.length(stage)
         rising = max(1.0, self.warm * length)
         if step < rising:

@@ -56,7 +56,16 @@ def tiles(monkeypatch):
 
 def small(**changes):
     return SegmentRecipe(
-        **{"options": SMALL, "steps": 3, "tissue_steps": 0, "token_steps": 3, "batch": 2, "prompts": 2, **changes}
+        **{
+            "options": SMALL,
+            "steps": 3,
+            "tissue_steps": 0,
+            "more_steps": 0,
+            "token_steps": 3,
+            "batch": 2,
+            "prompts": 2,
+            **changes,
+        }
     )
 
 
@@ -86,11 +95,11 @@ def test_only_the_stage_learns(tiles):
 
 
 def test_a_stage_of_tissue_stands_between_where_it_is_wanted(tiles):
-    fit, seen = SegmentFit(tiles, small(steps=1, tissue_steps=2, token_steps=1)), []
+    fit, seen = SegmentFit(tiles, small(steps=1, tissue_steps=2, more_steps=1, token_steps=1)), []
     while not fit.over:
         fit.step()
         seen.append((fit.stage, fit.done))
-    assert seen == [("sam", 1), ("tissue", 1), ("tissue", 2), ("tokens", 1)]
+    assert seen == [("sam", 1), ("tissue", 1), ("tissue", 2), ("more", 1), ("tokens", 1)]
 
 
 def test_a_pause_changes_no_bit(tiles, tmp_path, monkeypatch):
@@ -187,20 +196,8 @@ def test_the_command_writes_weights_and_card(tiles, tmp_path, monkeypatch):
     write_tiles(tmp_path / "n", disks(6, "nucleus"), ["train"] * 6)
     out = tmp_path / "out"
     words = ["train", "segment", "--glands", str(tmp_path / "g"), "--nuclei", str(tmp_path / "n"), "--out", str(out)]
-    words += [
-        "--steps",
-        "2",
-        "--token-steps",
-        "2",
-        "--step",
-        "tissue_steps=1",
-        "--step",
-        "batch=2",
-        "--step",
-        "prompts=2",
-        "--clicks",
-        "2",
-    ]
+    words += "--steps 2 --token-steps 2 --step tissue_steps=1 --step more_steps=0 --step batch=2".split()
+    words += "--step prompts=2 --clicks 2".split()
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     card = find_card(out / "wsi-sam-mini.json")

@@ -196,8 +196,9 @@ def test_the_command_writes_weights_and_card(tiles, tmp_path, monkeypatch):
     write_tiles(tmp_path / "n", disks(6, "nucleus"), ["train"] * 6)
     out = tmp_path / "out"
     words = ["train", "segment", "--glands", str(tmp_path / "g"), "--nuclei", str(tmp_path / "n"), "--out", str(out)]
-    words += "--steps 2 --token-steps 2 --step tissue_steps=1 --step more_steps=0 --step batch=2".split()
-    words += "--step prompts=2 --clicks 2".split()
+    fields = {"tissue_steps": 1, "more_steps": 0, "batch": 2, "prompts": 2}
+    words += ["--steps", "2", "--token-steps", "2", "--clicks", "2"]
+    words += [word for key, value in fields.items() for word in ("--step", f"{key}={value}")]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     card = find_card(out / "wsi-sam-mini.json")

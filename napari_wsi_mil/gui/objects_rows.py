@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_wsi_mil.layers import shapes_polygons
-from napari_wsi_mil.layers.objects import class_colours, faces, object_shapes, objects_layer, outline_of_shape
+from napari_wsi_mil.layers.objects import FACE, class_colours, object_shapes, objects_layer, outline_of_shape
 from napari_wsi_mil.results.object_edits import joined
 from napari_wsi_mil.results.object_table import object_table
 from napari_wsi_mil.results.object_words import count, named
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 ABOVE = ("draft outline", "prompt boxes", "prompt points")
 """Roles of layers that stay over the objects."""
-CHOSEN_FILL = 0.5
-"""How much of its colour lies over a selected object."""
 CHOSEN_WIDER = 2.0
 NEW = 0
 """What the feature `number` of a shape holds that somebody drew."""
@@ -144,9 +142,7 @@ class ObjectRows:
     def _add(self, objects: Sequence[MaskObject], classes: Sequence[ObjectClass], width: float) -> None:
         data, owner = object_shapes(objects)
         colours = class_colours([objects[i] for i in owner], classes)
-        self.layer.add(
-            data, shape_type="polygon", edge_color=colours, face_color=faces(colours), edge_width=[width] * len(data)
-        )
+        self.layer.add(data, shape_type="polygon", edge_color=colours, face_color=FACE, edge_width=[width] * len(data))
         self._owners += [objects[i].number for i in owner]
         self._rings += [np.asarray(ring, np.float32) for ring in data]
         self._objects |= {one.number: one for one in objects}
@@ -164,18 +160,14 @@ class ObjectRows:
         self.layer.feature_defaults = {key: BLANK[column.dtype.kind] for key, column in table.items()}
 
     def style(self, classes: Sequence[ObjectClass], chosen: Collection[int], *, width: float) -> None:
-        """Colour all rows by class, the chosen ones filled more and with wider edges; `width` in level-0 pixels."""
+        """Colour all rows by class, the chosen ones with wider edges; `width` in level-0 pixels."""
         if not self._owners or self.layer.nshapes != len(self._owners):
             return
         colours = class_colours([self._objects[number] for number in self._owners], classes)
         marked = np.array([number in chosen for number in self._owners])
-        fill = faces(colours)
-        fill[marked, 3] = CHOSEN_FILL
         layer = self.layer
         if not np.allclose(layer.edge_color, colours, atol=1e-3):
             layer.edge_color = colours
-        if not np.allclose(layer.face_color, fill, atol=1e-3):
-            layer.face_color = fill
         widths = np.where(marked, CHOSEN_WIDER * width, width)
         if np.abs(np.asarray(layer.edge_width) / widths - 1).max() > 0.1:
             layer.edge_width = widths.tolist()

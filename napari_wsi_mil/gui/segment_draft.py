@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject
 
 from napari_wsi_mil.gui.screen_edges import settle_edges
-from napari_wsi_mil.layers.objects import keyhole
+from napari_wsi_mil.layers.objects import FACE, keyhole
 from napari_wsi_mil.layers.placing import vector
 from napari_wsi_mil.results.objects import polygons_of
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DRAFT, NAME = "draft outline", "Draft outline"
 """Role of the layer in its metadata, and its name."""
-EDGE, FILL, EDGE_PX = "#00dcff", "#00dcff47", 2.5
+EDGE, EDGE_PX = "#00dcff", 2.5
 
 
 class DraftLayer(QObject):
@@ -50,7 +50,8 @@ class DraftLayer(QObject):
         layer = self.layer or self._make(slide)
         layer.data = [] if outline is None else [(keyhole(part), "polygon") for part in polygons_of(outline)]
         if layer.nshapes:
-            layer.edge_color, layer.face_color = EDGE, FILL
+            # no face: napari may paint a triangle that is not in the outline, see layers.objects
+            layer.edge_color, layer.face_color = EDGE, FACE
             settle_edges(self._viewer, layer, EDGE_PX)
 
     def clear(self) -> None:

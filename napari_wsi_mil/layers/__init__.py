@@ -17,7 +17,6 @@ from napari_wsi_mil.layers.attention import (
 from napari_wsi_mil.layers.object_preview import raster_preview
 from napari_wsi_mil.layers.objects import (
     class_colours,
-    faces,
     keyhole,
     object_shapes,
     objects_layer,
@@ -43,7 +42,6 @@ __all__ = [
     "class_colours",
     "contrast_limits",
     "edge_widths",
-    "faces",
     "heat_metadata",
     "heat_name",
     "heat_options",

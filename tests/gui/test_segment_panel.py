@@ -27,11 +27,19 @@ def alike(outline, truth, share: float = 0.06) -> bool:
     return outline.symmetric_difference(truth).area < share * truth.area
 
 
+def edged(desk, colour: str) -> bool:
+    """Whether a line of a colour is drawn about the right edge of the disc."""
+    (y, x), r = desk.disc
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return any(np.abs(desk.shown((y, x + r + d)) - wanted).max() < 80 for d in np.arange(-8, 4, 0.5))
+
+
 def test_click_refine_accept_undo_redo_pan_and_delete(segment_desk) -> None:
     desk, book = segment_desk, segment_desk.book
     (y, x), r = desk.disc
     disc = Point(y, x).buffer(r)
     before = desk.shown((y, x + r / 2))
+    assert not edged(desk, "#00dcff")
     assert desk.status() == "Click on an object to outline it."
     # nothing is cut off at the panel's narrowest
     body = desk.panel._scroll.widget()
@@ -47,8 +55,9 @@ def test_click_refine_accept_undo_redo_pan_and_delete(segment_desk) -> None:
     assert desk.viewer.layers.selection.active is desk.image
     assert desk.status().startswith("Outline 5")
     assert " · score 0.75 · " in desk.status()
-    # the outline's colour lies over the tissue inside, and outside is the slide as it was
-    assert (desk.shown((y, x + r / 2)) - before)[1] > 30
+    # the outline is drawn; inside and outside of it is the slide as it was
+    assert edged(desk, "#00dcff")
+    assert (desk.shown((y, x + r / 2)) == before).all()
     assert np.abs(desk.shown((y, x + r + 30)) - (240, 200, 220)).max() < 3
     # a drag moves the slide and is no point
     desk.drag((y, x), (y, x - 40))
@@ -74,7 +83,8 @@ def test_click_refine_accept_undo_redo_pan_and_delete(segment_desk) -> None:
     assert layer(desk, "Draft outline").nshapes == 0
     assert len(layer(desk, "Prompt points").data) == 0
     assert desk.status().startswith("Object 1, Object: 5")
-    assert np.abs(desk.shown((y, x + r / 2)) - before).max() > 20
+    assert not edged(desk, "#00dcff")
+    assert edged(desk, "#{:02x}{:02x}{:02x}".format(*book.classes[0].colour))
     _pan_away_and_back(desk)
     _five_steps_back_and_forth(desk)
     _pick_reopen_delete(desk)

@@ -45,7 +45,7 @@ class SegmentRecipe:
     """Of stage "tissue"; without it and "more" SAM never is asked for a gland."""
     more_steps: int = 650
     """Of stage "more": as "tissue", with a rate that rises and falls anew; 0 leaves it out."""
-    token_steps: int = 300
+    token_steps: int = 500
     """Of stage "tokens"."""
     batch: int = 4
     """Pictures per step."""

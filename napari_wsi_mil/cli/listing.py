@@ -125,8 +125,8 @@ def _paragraph(card: ModelCard) -> str:
 
 def _input(card: ModelCard) -> str:
     if card.kind == "segment":
-        views = "views" if card.options.get("branches", "both") == "both" else "view"
-        return f"{views} of {card.tile_px} px at {card.mpp:g} um/px ({card.field_um:g} um) about points, boxes or masks"
+        seen = "views" if card.options.get("branches", "both") == "both" else "view"
+        return f"{seen} of {card.tile_px} px at {card.mpp:g} um/px ({card.field_um:g} um) about points, boxes or masks"
     if card.kind != "zoom":
         return f"tiles of {card.tile_px} px at {card.mpp:g} um/px ({card.field_um:g} um)"
     patches = card.options.get("patches", ZoomPlan.patches)

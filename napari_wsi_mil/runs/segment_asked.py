@@ -38,11 +38,10 @@ def network_prompt(prompt: SlidePrompt, window: Window, *, side_px: int, mask_px
         box = box or (y0, x0, y1, x1)
         drawn = _cells_of(prompt.lasso, window, mask_px)
         mask = np.where(drawn, DRAWN_LOGIT, -DRAWN_LOGIT).astype(np.float32)
-    corners = None
-    if box is not None:
-        corners = np.clip(window.to_view(np.reshape(box, (2, 2)), side_px), -0.5, side_px - 0.5).ravel()
-        corners = corners.astype(np.float32)
-    return Prompt(points, labels, corners, mask)
+    if box is None:
+        return Prompt(points, labels, None, mask)
+    corners = np.clip(window.to_view(np.reshape(box, (2, 2)), side_px), -0.5, side_px - 0.5)
+    return Prompt(points, labels, corners.ravel().astype(np.float32), mask)
 
 
 def meant_cells(prompt: SlidePrompt, window: Window, cells: int) -> Meant:

@@ -91,8 +91,10 @@ def _named(model: str | Path, choice: DeviceChoice, mpp: float | None) -> Segmen
     if path.is_dir() and not (path / CONFIG).is_file():
         return _checkpoint(_released(path), choice, mpp)
     if path.suffix in CHECKPOINTS and path.is_file():
-        card = path.with_suffix(".json")
-        return _of_card(segment_card(card), choice, mpp) if card.is_file() else _checkpoint(Released(path), choice, mpp)
+        beside = path.with_suffix(".json")
+        if beside.is_file():
+            return _of_card(segment_card(beside), choice, mpp)
+        return _checkpoint(Released(path), choice, mpp)
     if str(model) in BACKENDS or str(model).startswith("hf:") or path.is_dir():
         return _backend(str(model), choice, mpp)
     try:

@@ -113,17 +113,17 @@ class Views:
         found = {window: self._kept(View.of(window)) for window in windows}
         missing = [window for window, encoding in found.items() if encoding is None]
         if missing:
-            total = 2 * len(missing)
+            steps = 2 * len(missing)
 
-            def reading(done: int, pieces: int) -> None:
-                tick(int(len(missing) * 100 * done / pieces), 100 * total)
+            def reading(done: int, total: int) -> None:
+                tick(int(len(missing) * 100 * done / total), 100 * steps)
 
             pictures = read_windows(
                 self.slide, missing, self.model.network.side_px, count=self.count.reading, kept=self._tiles,
                 tick=reading,
             )  # fmt: skip
             for i, (window, picture) in enumerate(zip(missing, pictures, strict=True)):
-                tick(100 * (len(missing) + i), 100 * total)
+                tick(100 * (len(missing) + i), 100 * steps)
                 found[window] = self._encoded(picture)
                 self._keep(View.of(window), found[window])
         return [encoding for encoding in found.values() if encoding is not None]

@@ -66,7 +66,8 @@ class Window:
 
     def to_view(self, yx0: npt.ArrayLike, px: int) -> Doubles:
         """Return level-0 places (N, 2) as pixels of its view of `px` pixels, centres at whole numbers."""
-        return (np.asarray(yx0, float).reshape(-1, 2) - self.extent_yx0[:2]) * (px / self.side_px0) - 0.5
+        places: Doubles = np.asarray(yx0, float).reshape(-1, 2) - self.extent_yx0[:2]
+        return places * (px / self.side_px0) - 0.5
 
     def from_cells(self, yx: npt.ArrayLike, cells: int) -> Doubles:
         """Return level-0 places (N, 2) of places in a lattice of `cells` over its side, 0 at the outer corner."""

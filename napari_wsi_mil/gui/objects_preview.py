@@ -113,6 +113,7 @@ class Preview(QObject):
     def draw(self, objects: Sequence[MaskObject], classes: Sequence[ObjectClass], frame: Frame) -> None:
         """Show a picture of these objects as soon as it is made."""
         if not objects and self.layer is None:
+            self._forget()  # what is on its way would show what is there no more
             return
         self._next = (tuple(objects), tuple(classes), frame)
         if self._job is None:
@@ -159,11 +160,14 @@ class Preview(QObject):
 
     def clear(self) -> None:
         """Take the layer away and forget what was wished."""
+        self._forget()
+        layer, self.layer, self.frame = self.layer, None, None
+        remove_soon(self._viewer, layer)
+
+    def _forget(self) -> None:
         self._next = None
         if self._job is not None:
             self._job.cancel()
-        layer, self.layer, self.frame = self.layer, None, None
-        remove_soon(self._viewer, layer)
 
     def _removed(self, event: Any) -> None:
         if event.value is self.layer:

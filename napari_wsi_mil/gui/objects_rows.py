@@ -229,12 +229,17 @@ def _one(polygons: Sequence[Any]) -> Outline | None:
 
 
 def apply_edits(book: ObjectBook, edits: HandEdits) -> None:
-    """Let a book follow what a hand did: one step for all that changed, one for what went, one for what came."""
-    if edits.changed:
-        changed = [replace(book.objects[n], outline=at, edited=True, attention=None) for n, at in edits.changed.items()]
+    """Let a book follow what a hand did: one step for all that changed, one for what went, one for what came.
+
+    What an undo took out of the book while the hand was at it stays out.
+    """
+    there = {number: outline for number, outline in edits.changed.items() if number in book.objects}
+    if there:
+        changed = [replace(book.objects[n], outline=at, edited=True, attention=None) for n, at in there.items()]
         book.change(changed, f"{named(changed)} changed by hand")
-    if edits.gone:
-        book.delete(edits.gone)
+    gone = [number for number in edits.gone if number in book.objects]
+    if gone:
+        book.delete(gone)
     if edits.drawn:
         first = max(book.objects, default=0) + 1
         new = [MaskObject(first + i, outline, book.chosen) for i, outline in enumerate(edits.drawn)]

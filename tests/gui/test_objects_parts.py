@@ -10,6 +10,7 @@ from shapely import MultiPolygon, Polygon, box
 
 pytest.importorskip("qtpy")
 
+from napari.components import ViewerModel
 from napari.layers import Shapes
 from qtpy.QtCore import Qt
 
@@ -17,8 +18,8 @@ from napari_wsi_mil.gui.camera import View
 from napari_wsi_mil.gui.objects_filter import ObjectFilter
 from napari_wsi_mil.gui.objects_index import ObjectIndex
 from napari_wsi_mil.gui.objects_near import MOST_SHAPES, near, well_seen
-from napari_wsi_mil.gui.objects_preview import Frame, frame_for, picture
-from napari_wsi_mil.gui.objects_rows import ObjectRows, apply_edits
+from napari_wsi_mil.gui.objects_preview import Frame, Preview, frame_for, picture
+from napari_wsi_mil.gui.objects_rows import HandEdits, ObjectRows, apply_edits
 from napari_wsi_mil.gui.objects_table import ObjectsModel, area_text
 from napari_wsi_mil.results.object_book import ObjectBook
 from napari_wsi_mil.results.objects import DEFAULT_CLASSES, MaskObject
@@ -118,6 +119,24 @@ def test_the_picture_has_edges_and_is_see_through_inside() -> None:
     assert rgba[100, 100, 3] == 0
     assert rgba[230, 230, 3] == 0
     assert (rgba[250, 250:253, 3] == 255).all()
+
+
+def test_objects_that_were_undone_do_not_come_with_the_first_picture(qtbot) -> None:
+    viewer, frame = ViewerModel(), Frame(0, 0, (300, 300), 1)
+    preview = Preview(viewer)
+    preview.slide = SimpleNamespace(mpp_yx=None, closed=False)
+    preview.draw([ring(1)], DEFAULT_CLASSES, frame)
+    assert preview.busy
+    preview.draw([], DEFAULT_CLASSES, frame)
+    qtbot.waitUntil(lambda: not preview.busy, timeout=5000)
+    assert not viewer.layers
+    # the next ones come, also while the cancelled ones still go
+    preview.draw([ring(1)], DEFAULT_CLASSES, frame)
+    preview.draw([], DEFAULT_CLASSES, frame)
+    preview.draw([square(2, 0, 0)], DEFAULT_CLASSES, frame)
+    qtbot.waitUntil(lambda: not preview.busy, timeout=5000)
+    assert preview.layer.data[50, 50, 3] == 64
+    assert preview.layer.data[199, 50, 3] == 0
 
 
 # -- table ------------------------------------------------------------------------------------
@@ -247,3 +266,16 @@ def test_drawn_and_pasted_shapes_are_new_objects_and_lines_are_none(sheet) -> No
     assert book.objects[4].outline.area == 5000
     assert book.objects[5].outline.area == pytest.approx(np.pi * 50**2, rel=0.01)
     assert book.undo() == "2 objects drawn"
+
+
+def test_what_was_undone_while_a_hand_was_at_it_stays_out(sheet) -> None:
+    sheet.layer.data = [np.array(corners) + 7 for corners in sheet.layer.data]
+    edits = sheet.rows.read()
+    assert sorted(edits.changed) == [1, 2, 3]
+    sheet.book.delete([1])
+    apply_edits(sheet.book, edits)
+    assert {number: one.edited for number, one in sheet.book.objects.items()} == {2: True, 3: True}
+    sheet.book.delete([2])
+    apply_edits(sheet.book, HandEdits({}, (1, 2), (), 0))
+    assert sorted(sheet.book.objects) == [3]
+    assert sheet.book.undo_text == "object 2 deleted"

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 SAME_PX0 = 1e-3
-"""Level-0 pixels that two places may be apart and still be one: layers keep single precision."""
+"""Level-0 pixels that two places may be apart and still be one."""
+SPACINGS = 4
+"""As many spacings of single precision, which shapes are kept in, they may be apart where that is more."""
+
+
+def near(one: Floats, other: Floats) -> bool:
+    """Whether places are the same but for rounding to single precision, which grows with the coordinates."""
+    largest = np.float32(max(np.abs(one).max(initial=0), np.abs(other).max(initial=0)))
+    return bool(np.abs(one - other).max(initial=0) < max(SAME_PX0, SPACINGS * float(np.spacing(largest))))
 
 
 def along(path: Floats, most: int) -> Floats:
@@ -32,21 +40,21 @@ def as_known(found: Floats, known: Sequence[tuple[float, float]]) -> Floats:
     there = np.array(known, float).reshape(-1, 2)
     out = found.copy()
     for row, place in enumerate(found):
-        near = np.flatnonzero(np.abs(there - place).max(axis=1) < SAME_PX0) if len(there) else ()
-        if len(near):
-            out[row] = there[near[0]]
+        same = next((one for one in there if near(one, place)), None)
+        if same is not None:
+            out[row] = same
     return out
 
 
 def known_box(corners: Floats, known: tuple[float, float, float, float] | None) -> Any:
     """Return the box (y0, x0, y1, x1) around corners, the known one where it is that."""
     box = np.concatenate([corners.min(0), corners.max(0)])
-    return known if known is not None and np.abs(box - known).max() < SAME_PX0 else tuple(box.tolist())
+    return known if known is not None and near(box, np.array(known)) else tuple(box.tolist())
 
 
 def known_lasso(corners: Floats, known: Sequence[tuple[float, float]] | None) -> Any:
     """Return a line's corners as pairs, the known line where it is that."""
-    same = known is not None and len(known) == len(corners) and np.abs(corners - np.array(known)).max() < SAME_PX0
+    same = known is not None and len(known) == len(corners) and near(corners, np.array(known))
     return known if same else tuple((y, x) for y, x in corners.tolist())
 
 
@@ -55,4 +63,4 @@ def same_shape(one: tuple[Floats, str], other: tuple[Floats, str]) -> bool:
     if one[1] != other[1] or len(one[0]) != len(other[0]):
         return False
     a, b = (np.concatenate([c.min(0), c.max(0)]) if kind == "rectangle" else c.ravel() for c, kind in (one, other))
-    return bool(np.abs(a - b).max() < SAME_PX0)
+    return near(a, b)

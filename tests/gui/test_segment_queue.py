@@ -99,3 +99,18 @@ def test_rounded_numbers_are_known_again() -> None:
     assert same_shape((corners, "rectangle"), (np.roll(corners, 1, axis=0), "rectangle"))
     assert not same_shape((corners, "polygon"), (np.roll(corners, 1, axis=0), "polygon"))
     assert not same_shape((corners, "polygon"), (corners, "rectangle"))
+
+
+def test_numbers_rounded_far_from_the_corner_are_known_again() -> None:
+    far = (99_000.123, 150_000.456, 99_100.789, 150_200.012)
+    y0, x0, y1, x1 = far
+    corners = np.array([(y0, x0), (y0, x1), (y1, x1), (y1, x0)])
+    kept = corners.astype(np.float32).astype(float)
+    assert np.abs(kept - corners).max() > 1e-3
+    assert known_box(kept, far) == far
+    assert known_lasso(kept, [(y, x) for y, x in corners]) == [(y, x) for y, x in corners]
+    assert as_known(kept, [(y, x) for y, x in corners]).tolist() == corners.tolist()
+    assert same_shape((kept, "rectangle"), (corners, "rectangle"))
+    # a tenth of a pixel is a move all the same
+    assert known_box(corners + 0.1, far) != far
+    assert not same_shape((corners + 0.1, "polygon"), (corners, "polygon"))

@@ -63,6 +63,12 @@ class Ways:
         if not self.auto and self.spacing_um is not None:
             message = "--spacing belongs to --auto; add it, or leave it out."
             raise BadRequest(message)
+        if not self.auto and not self.seeds and self.limits != Limits():
+            message = (
+                "--min-score, --min-stability, --min-area and --max-area belong to --auto and --seeds; every prompt "
+                "of one's own is answered, leave them out."
+            )
+            raise BadRequest(message)
         ObjectClass(self.named, (0, 0, 0))
 
     @property

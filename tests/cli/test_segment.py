@@ -214,6 +214,10 @@ def test_refusals_come_before_any_work(slide, tmp_path, capsys, loaded):
     assert "got 2 of these" in refused([*start, *point, "--auto"], capsys)
     assert "--region belongs to --auto" in refused([*start, *point, "--region", str(slide)], capsys)
     assert "--spacing belongs to --auto" in refused([*start, *point, "--spacing", "5"], capsys)
+    for limit in (["--min-score", ".5"], ["--min-stability", ".5"], ["--min-area", "5"], ["--max-area", "5"]):
+        assert "belong to --auto and --seeds" in refused([*start, *point, *limit], capsys)
+    table = str(tmp_path / "no.csv")
+    assert "belong to --auto and --seeds" in refused([*start, "--prompts", table, "--min-area", "5"], capsys)
     assert "give both" in refused([*start, "--seeds", "3"], capsys)
     assert "got 30 20 10 40" in refused([*start, "--box", "30", "20", "10", "40"], capsys)
     assert "lies outside the slide of 420 x 560 px" in refused([*start, "--point", "120", "430"], capsys)

@@ -33,10 +33,10 @@ MOST_OF_A_LINE = 10
 def read_prompts(path: Path) -> tuple[Asked, ...]:
     """Return the objects a file asks for; raises BadRequest naming what is wrong where, and for none.
 
-    CSV: a row with x, y (label + or -) is a point, one with x0, y0, x1, y1 a box, in level-0 pixels; rows of one
-    `object` belong together, without that column each row is an object. GeoJSON: a point, several points, a line
-    (scribble), a rectangle (box) or another polygon (lasso) is an object; what `segment` wrote is asked
-    again as it was.
+    CSV: a row with x, y (label + or -) is a point, one with x0, y0, x1, y1 a box, one with all of them both, in
+    level-0 pixels; rows of one `object` belong together, without that column each row is an object. GeoJSON: a point,
+    several points, a line (scribble), a rectangle (box) or another polygon (lasso) is an object; what `segment` wrote
+    is asked again as it was.
     """
     found = _from_table(path) if path.suffix.lower() == ".csv" else _from_geojson(path)
     if not found:
@@ -49,7 +49,8 @@ def _from_table(path: Path) -> tuple[Asked, ...]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             table = csv.DictReader(stream)
-            rows, names = list(table), [name.strip() for name in table.fieldnames or ()]
+            rows = [(table.line_num, row) for row in table]
+            names = [name.strip() for name in table.fieldnames or ()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         message = f"{path}: cannot be read as a table of prompts ({error}); expected CSV."
         raise BadRequest(message) from error
@@ -60,7 +61,7 @@ def _from_table(path: Path) -> tuple[Asked, ...]:
         )
         raise BadRequest(message)
     found: dict[str, Asked] = {}
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         try:
             _add(found, {key.strip(): (value or "").strip() for key, value in row.items() if key}, line)
         except (BadRequest, ValueError) as error:
@@ -70,26 +71,34 @@ def _from_table(path: Path) -> tuple[Asked, ...]:
 
 
 def _add(found: dict[str, Asked], row: Mapping[str, str], line: int) -> None:
-    """Put a row's point or box into its object; raises BadRequest or ValueError."""
+    """Put a row's box, point or both into its object; raises BadRequest or ValueError."""
     name = row.get("object") or f"line {line}"
     before = found.get(name, Asked(SlidePrompt()))
-    if row.get("x0"):
-        x0, y0, x1, y1 = (float(row[key]) for key in BOX)
-        if before.prompt.box_yx0 is not None:
+    prompt = before.prompt
+    box, point = (any(row.get(key) for key in keys) for keys in (BOX, POINT))
+    if box:
+        x0, y0, x1, y1 = _numbers(row, BOX)
+        if prompt.box_yx0 is not None:
             message = f"object {name} has a box already"
             raise BadRequest(message)
-        prompt = before.prompt.with_box((y0, x0, y1, x1))
-    else:
+        prompt = prompt.with_box((y0, x0, y1, x1))
+    if point or not box:
         sign = row.get("label") or "+"
         if sign not in SIGNS:
             message = f"expected label + or -, got {sign!r}"
             raise BadRequest(message)
-        x, y = (float(row.get(key) or "nan") for key in POINT)
-        if not (math.isfinite(x) and math.isfinite(y)):
-            message = "expected numbers x and y, or x0, y0, x1 and y1"
-            raise BadRequest(message)
-        prompt = before.prompt.with_point((y, x), SIGNS[sign])
+        x, y = _numbers(row, POINT)
+        prompt = prompt.with_point((y, x), SIGNS[sign])
     found[name] = Asked(prompt, row.get("class") or before.class_name)
+
+
+def _numbers(row: Mapping[str, str], keys: tuple[str, ...]) -> list[float]:
+    """Return a row's numbers; raises BadRequest where one is missing, ValueError for what is none."""
+    found = [float(row.get(key) or "nan") for key in keys]
+    if not all(map(math.isfinite, found)):
+        message = "expected numbers x and y, or x0, y0, x1 and y1"
+        raise BadRequest(message)
+    return found
 
 
 def _from_geojson(path: Path) -> tuple[Asked, ...]:

@@ -81,10 +81,24 @@ def test_without_objects_each_row_is_one(tmp_path):
     assert read_prompts(path) == (Asked(SlidePrompt(((2, 1),), (1,))), Asked(SlidePrompt(((4, 3),), (1,))))
 
 
+def test_a_row_may_hold_a_box_and_a_point(tmp_path):
+    path = tmp_path / "both.csv"
+    path.write_text("x0,y0,x1,y1,x,y,label\n1,2,30,40,5,6,-\n1,2,30,40,,,\n,,,,7,8,\n")
+    box = (2, 1, 40, 30)
+    assert read_prompts(path) == (
+        Asked(SlidePrompt(((6, 5),), (0,), box_yx0=box)),
+        Asked(SlidePrompt(box_yx0=box)),
+        Asked(SlidePrompt(((8, 7),), (1,))),
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("", "expected columns x, y"),
+        ("x,y\n1,2\n\n\n3,\n", "line 5: expected numbers x and y"),
+        ("x0,y0,x1,y1\n,5,1,9\n", "line 2: expected numbers x and y, or x0, y0, x1 and y1"),
+        ("x0,y0,x1,y1,x,y\n1,1,9,9,5,\n", "line 2: expected numbers x and y, or x0"),
         ("a,b\n1,2\n", "got a, b"),
         ("x,y,colour\n1,2,red\n", "got x, y, colour"),
         ("x,y\n", "asks for no object"),

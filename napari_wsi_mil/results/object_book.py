@@ -16,6 +16,7 @@ from napari_wsi_mil.results.prompts import NO_PROMPT, SlidePrompt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from napari_wsi_mil.results.object_steps import Step
     from napari_wsi_mil.results.objects import Colour, Outline
 
 __all__ = ["Change", "ObjectBook"]
@@ -175,7 +176,6 @@ class ObjectBook(Ledger):
             return
         kinds = self._with_class(place, ObjectClass(new_name, self.classes[place].colour))
         old = [one for one in self._objects.values() if one.class_name == name]
-        self._chosen = new_name if self.chosen == name else self._chosen
         self._do(f"class {name} renamed {new_name}", removed=old, added=[o.of_class(new_name) for o in old],
                  classes=kinds)  # fmt: skip
 
@@ -194,6 +194,14 @@ class ObjectBook(Ledger):
             message = f"class {name}: {count(n)} have it, or it is the last; expected an unused one, change them first."
             raise BadRequest(message)
         self._do(f"class {name} removed", classes=(*self.classes[:place], *self.classes[place + 1 :]))
+
+    def _apply(self, step: Step, *, undone: bool = False) -> None:
+        # the chosen class keeps its place when it gets another name, also when that is taken back
+        names, new = ([kind.name for kind in state.classes] for state in (step.before, step.after))
+        other = [i for i, pair in enumerate(zip(names, new, strict=False)) if pair[0] != pair[1]]
+        if len(names) == len(new) and len(other) == 1 and self._chosen == names[other[0]]:
+            self._chosen = new[other[0]]
+        super()._apply(step, undone=undone)
 
     # -- looking up ----------------------------------------------------------------------------------
     def _one(self, number: int) -> MaskObject:

@@ -214,6 +214,27 @@ def test_classes():
     assert state(book) == state(ObjectBook())
 
 
+def test_the_chosen_class_follows_a_new_name_and_back():
+    book = ObjectBook()
+    book.chosen = "Gland"
+    seen = []
+    book.watch(lambda change: seen.append(book.chosen))
+    book.rename("Gland", "Acinus")
+    book.undo()
+    assert book.accept(box(0, 0, 1, 1)).class_name == "Gland"
+    book.undo()
+    book.redo()
+    book.undo()
+    book.rename("Gland", "Acinus")
+    book.undo()
+    book.redo()
+    assert seen == ["Acinus", "Gland", "Gland", "Gland", "Gland", "Gland", "Acinus", "Gland", "Acinus"]
+    # one chosen since stays
+    book.chosen = "Object"
+    book.undo()
+    assert book.chosen == "Object"
+
+
 @pytest.mark.parametrize(
     ("verb", "said"),
     [

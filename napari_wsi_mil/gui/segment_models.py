@@ -25,7 +25,7 @@ NONE_HERE = (
     "No prompt model comes with this copy of the package. Choose a SAM checkpoint with Other…, or train a model with\n"
     "napari-wsi-mil train segment"
 )
-FILES = "Cards and checkpoints (*.json *.pt *.pth *.bin *.safetensors);;All files (*)"
+FILES = "Cards and checkpoints (*.json *.pt *.pth *.safetensors);;All files (*)"
 
 
 class Given(NamedTuple):

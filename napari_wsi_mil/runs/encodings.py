@@ -130,6 +130,7 @@ class Disk:
         self._used: int | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._writing: deque[Future[None]] = deque()
+        self._closed, self._lock = False, threading.Lock()
 
     def path(self, view: View) -> Path:
         """Return the file of an encoding."""
@@ -178,20 +179,34 @@ class Disk:
         return {**self._label, "view": list(view)}
 
     def put(self, view: View, encoding: Encoding) -> None:
-        """Keep an encoding while the caller goes on, and delete those unused for longest where there are too many."""
-        if self._writer is None:
-            self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wsi-encodings")
-        while len(self._writing) >= WAITING:
-            self._writing.popleft().result()
-        self._writing.append(self._writer.submit(self._put, view, encoding))
+        """Keep an encoding while the caller goes on, and delete those unused for longest where there are too many.
+
+        Several threads may put and flush. After `close` nothing is kept any more.
+        """
+        # The thread that writes never takes the lock: whoever waits for it may hold it.
+        with self._lock:
+            if self._closed:
+                return
+            if self._writer is None:
+                self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wsi-encodings")
+            while len(self._writing) >= WAITING:
+                self._writing.popleft().result()
+            self._writing.append(self._writer.submit(self._put, view, encoding))
 
     def flush(self) -> None:
         """Wait until everything is on disk, and end the thread that writes."""
-        while self._writing:
-            self._writing.popleft().result()
-        if self._writer is not None:
-            self._writer.shutdown()
-            self._writer = None
+        with self._lock:
+            while self._writing:
+                self._writing.popleft().result()
+            if self._writer is not None:
+                self._writer.shutdown()
+                self._writer = None
+
+    def close(self) -> None:
+        """Flush, and keep nothing from now on; a run that was cancelled may put a last encoding yet."""
+        with self._lock:
+            self._closed = True
+        self.flush()
 
     def _put(self, view: View, encoding: Encoding) -> None:
         path = self.path(view)

@@ -170,7 +170,7 @@ class Views:
         self._last = None
         self.memory.clear()
         if self.disk is not None:
-            self.disk.flush()
+            self.disk.close()
 
 
 def glass_cells(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

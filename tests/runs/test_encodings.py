@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -135,3 +136,26 @@ def test_many_writers_of_one_entry_leave_one_whole(disk, tmp_path):
         thread.join()
     assert disk.get(A) is not None
     assert len(list(disk.folder.iterdir())) == 1
+
+
+def test_a_closed_disk_keeps_nothing_more(disk):
+    disk.put(A, encoding())
+    disk.close()
+    disk.put(B, encoding())
+    disk.close()
+    assert (disk.has(A), disk.has(B), disk.notes) == (True, False, [])
+
+
+def test_threads_may_put_while_others_flush_and_close(disk):
+    views = [View(float(i), 0.0, 64.0) for i in range(24)]
+
+    def puts(some):
+        for view in some:
+            disk.put(view, encoding(cells=2))
+            disk.flush()
+
+    with ThreadPoolExecutor(3) as threads:
+        for done in [threads.submit(puts, views[i::3]) for i in range(3)]:
+            done.result()
+    disk.close()
+    assert all(disk.has(view) for view in views)

@@ -83,7 +83,6 @@ def test_click_refine_accept_undo_redo_pan_and_delete(segment_desk) -> None:
     assert layer(desk, "Draft outline").nshapes == 0
     assert len(layer(desk, "Prompt points").data) == 0
     assert desk.status().startswith("Object 1, Object: 5")
-    assert not edged(desk, "#00dcff")
     assert edged(desk, "#{:02x}{:02x}{:02x}".format(*book.classes[0].colour))
     _pan_away_and_back(desk)
     _five_steps_back_and_forth(desk)

@@ -178,26 +178,37 @@ class Autosave:
 
     def stop(self) -> None:
         """Write what waits and follow no more; the file stays."""
-        self._leave()
-        self._leave = _nothing
         try:
             self.flush()
         finally:
-            self._give_up()
-            self._book = None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._leave()
+        self._leave = _nothing
+        self._give_up()
+        self._book = None
 
     def close(self) -> None:
-        """Write what waits and let others have the file; one that keeps no objects is removed. May be called twice."""
+        """Write what waits and let others have the file; one that keeps no objects is removed. May be called twice.
+
+        Raises StoreError where that cannot be done; others have the file all the same.
+        """
         try:
             if self._book is not None:
                 self.flush()
-                if self.path.stat().st_size > 2 * self._alive_bytes() + WASTE_BYTES:
-                    self._due = True
+                if not self.path.exists() or self.path.stat().st_size > 2 * self._alive_bytes() + WASTE_BYTES:
+                    self._due = True  # also where somebody deleted it while it was open
                 empty = not self._book.objects
                 self.stop()
                 if empty:
                     self.path.unlink(missing_ok=True)
+        except OSError as error:
+            why = error.strerror or error
+            message = f"{self.path}: the file of kept objects could not be closed ({why}); save them to another folder."
+            raise StoreError(message) from error
         finally:
+            self._let_go()
             for _, lock in [("", self._lock), *self._strays]:
                 lock.close()
 

@@ -102,13 +102,23 @@ def _check_head(row: bytes) -> None:
 
 
 def together(found: Sequence[Kept]) -> Kept:
-    """Return what several sessions left; objects of those after the first get numbers behind its own."""
+    """Return what several sessions left; objects of those after the first get numbers behind its own.
+
+    What an earlier one left already, the same outline in the same class, comes once.
+    """
     objects = list(found[0].objects) if found else []
+    known = {_same(obj) for obj in objects}
     for one in found[1:]:
         highest = max((obj.number for obj in objects), default=0)
-        objects += [replace(obj, number=highest + i) for i, obj in enumerate(one.objects, start=1)]
+        new = [obj for obj in one.objects if _same(obj) not in known]
+        objects += [replace(obj, number=highest + i) for i, obj in enumerate(new, start=1)]
+        known.update(map(_same, new))
     classes: dict[str, ObjectClass] = {}
     for kind in (kind for one in found for kind in one.classes):
         classes.setdefault(kind.name, kind)
     notes = tuple(note for one in found for note in one.notes)
     return Kept(tuple(objects), tuple(classes.values()), notes)
+
+
+def _same(one: MaskObject) -> tuple[bytes, str]:
+    return one.outline.wkb, one.class_name

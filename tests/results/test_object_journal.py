@@ -148,6 +148,40 @@ def test_two_windows_on_one_slide_have_a_file_each_and_both_are_found_again():
     third.close()
 
 
+def test_what_two_windows_kept_alike_comes_once():
+    (first, book), (second, other) = begun(), begun()
+    for one in (book, other):
+        one.add_many([MaskObject(1, box(0, 0, 1, 1), "Nest"), MaskObject(2, box(0, 0, 3, 3))])
+    other.set_class([2], "Gland")
+    die(first), die(second)
+    kept = left()
+    found = [(one.number, one.outline.area, one.class_name) for one in kept.objects]
+    assert found == [(1, 1, "Nest"), (2, 9, "Object"), (3, 9, "Gland")]
+
+
+def test_a_file_deleted_meanwhile_is_written_anew_at_the_end():
+    autosave, book = begun()
+    book.accept(box(0, 0, 1, 1))
+    autosave.path.unlink()
+    autosave.close()
+    assert len(left().objects) == 1
+
+
+def test_a_file_that_cannot_be_closed_is_told_of_and_let_go(monkeypatch):
+    autosave, book = begun()
+    book.accept(box(0, 0, 1, 1))
+
+    def fail(path, *args, **options):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(autosave.path), "stat", fail)
+        patch.setattr(type(autosave.path), "exists", lambda path: True)
+        with pytest.raises(StoreError, match="could not be closed \\(Input/output error\\)"):
+            autosave.close()
+    assert len(left().objects) == 1
+
+
 def test_writing_in_slices():
     autosave, book = begun(at_once=False)
     book.add_many([MaskObject(i, box(i, 0, i + 1, 1)) for i in range(1, 301)])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from napari.components import ViewerModel
-    from qtpy.QtGui import QShowEvent
+    from qtpy.QtGui import QHideEvent, QShowEvent
 
     from napari_wsi_mil.results.object_book import Change, ObjectBook
     from napari_wsi_mil.slide import Slide
@@ -114,12 +114,11 @@ class ObjectsBox(QWidget):
         """Show the objects of a book, which lie on this slide, here and on the slide; None shows nothing."""
         if book is self.book and slide is self.slide:
             return
-        self.work.drop()
+        self.notice.clear()
+        self.work.settle()
         if self._leave is not None:
             self._leave()
-        self.book = self.slide = self._leave = None
-        self._selected = ()
-        self.notice.clear()
+        self.book, self.slide, self._leave, self._selected = None, None, None, ()
         if book is None or slide is None or slide.closed:
             self.layers.show(None, None)
         else:
@@ -128,7 +127,7 @@ class ObjectsBox(QWidget):
             self.layers.show(book, slide)
             self.keeper.follow(book, slide)
         self.seen.setChecked(True)
-        self.keys.canvas.turn(self.book is not None)
+        self.keys.canvas.turn(self.book is not None and self.isVisible())
         self.undo.show_book(self.book)
         self.files.show_book(self.book, self.slide)
         self.filter.clear()
@@ -137,6 +136,11 @@ class ObjectsBox(QWidget):
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
         super().showEvent(event)
         self.keys.serve(panel_of(self) or self)
+        self.keys.canvas.turn(self.book is not None)
+
+    def hideEvent(self, event: QHideEvent) -> None:  # noqa: N802 - Qt's name
+        super().hideEvent(event)
+        self.keys.canvas.turn(False)
 
     def refresh(self) -> None:
         """Write everything anew."""
@@ -163,14 +167,12 @@ class ObjectsBox(QWidget):
 
     def _allow(self) -> None:
         book = self.book
-        working = self.work.number is not None
-        self.actions.setVisible(not working and book is not None and bool(book.objects))
+        self.actions.setVisible(self.work.number is None and book is not None and bool(book.objects))
         self.actions.allow(len(self._selected))
         self.files.allow(book is not None, bool(book is not None and book.objects))
         self.classes.setVisible(book is not None)
         if book is not None:
-            names = {book.objects[number].class_name for number in self._selected} or {book.chosen}
-            self.classes.show_book(book, tuple(names))
+            self.classes.show_book(book, tuple({book.objects[n].class_name for n in self._selected} or {book.chosen}))
 
     def _changed(self, change: Change) -> None:
         self.work.check()

@@ -80,11 +80,23 @@ class HandTool(QObject):
         self.ended.emit()
 
     def check(self) -> None:
-        """End the work if the object is no longer what it was, as after an undo."""
+        """End the work if the object is gone or has another outline, as after an undo, and say so.
+
+        Another class or attention is taken over; the work goes on.
+        """
         if self.object is None or self.book is None or self._closing:
             return
-        if self.book.objects.get(self.object.number) is not self.object:
-            self.drop()
+        number, now = self.object.number, self.book.objects.get(self.object.number)
+        if now is not None and (now is self.object or now.outline == self.object.outline):
+            self.object = now
+            return
+        self.drop()
+        what = "is gone" if now is None else "has another outline now"
+        self.problem.emit(f"Object {number} {what}; what was done to it by hand is dropped.")
+
+    def settle(self) -> None:
+        """End the work because another slide is shown; what was done by hand is kept where it can be."""
+        self.drop()
 
     def _removed(self, event: Any) -> None:
         if self.layer is not None and event.value is self.layer:
@@ -102,13 +114,11 @@ class Painter(HandTool):
     def _make(self, slide: Slide, one: MaskObject) -> Labels:
         window = self._window = edit_window(one.outline, slide.shape0_yx)
         mpp, step = np.asarray(slide.mpp_yx or (1.0, 1.0)), window.step
-        assert self.book is not None
-        colour = np.array([*self.book.colour(one.class_name), 255]) / 255
         place = vector(slide, f"Paint object {one.number}", role=PAINT)
         place |= {"scale": step * mpp, "translate": (np.array(window.corner_yx0) + step / 2 - 0.5) * mpp}
         layer = self._viewer.add_labels(
             window.mask(one.outline).astype(np.uint8),
-            colormap=DirectLabelColormap(color_dict={0: np.zeros(4), 1: colour, None: colour}),
+            colormap=self._colours(one),
             opacity=0.5, **place,
         )  # fmt: skip
         image = images_of(self._viewer, slide)[0]
@@ -119,6 +129,18 @@ class Painter(HandTool):
         for key, act in (("Enter", self.done), ("Escape", self.drop)):
             layer.bind_key(key, self._key(layer, act), overwrite=True)
         return layer
+
+    def _colours(self, one: MaskObject) -> DirectLabelColormap:
+        assert self.book is not None
+        colour = np.array([*self.book.colour(one.class_name), 255]) / 255
+        return DirectLabelColormap(color_dict={0: np.zeros(4), 1: colour, None: colour})
+
+    def check(self) -> None:
+        """End the work if the object's outline changed; paint in the colour of its class."""
+        before = self.object
+        super().check()
+        if self.object is not None and self.object is not before:
+            self.layer.colormap = self._colours(self.object)
 
     def _key(self, layer: Labels, act: Callable[[], None]) -> Callable[[Any], None]:
         def press(_: Any) -> None:
@@ -133,7 +155,11 @@ class Painter(HandTool):
         one, book = self.object, self.book
         if one is None or book is None or self._closing:
             return
-        outline = painted(one.outline, self._window, np.asarray(self.layer.data) != 0)
+        try:
+            outline = painted(one.outline, self._window, np.asarray(self.layer.data) != 0)
+        except BadRequest as error:
+            self.problem.emit(str(error))
+            return
         self._closing = True
         try:
             if outline is None:
@@ -142,6 +168,11 @@ class Painter(HandTool):
                 book.replace(one.number, outline, text=f"object {one.number} painted")
         finally:
             self._closing = False
+        self.drop()
+
+    def settle(self) -> None:
+        """Give the object what was painted so far, as it would be lost with the slide shown."""
+        self.done()
         self.drop()
 
     def erase(self, on: bool) -> None:

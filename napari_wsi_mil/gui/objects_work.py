@@ -60,6 +60,11 @@ class HandWork(QWidget):
         self.painter.drop()
         self.cutter.drop()
 
+    def settle(self) -> None:
+        """End the work; what was painted is kept."""
+        self.painter.settle()
+        self.cutter.settle()
+
     def check(self) -> None:
         """End the work if the book changed the object meanwhile."""
         self.painter.check()

@@ -70,9 +70,13 @@ def check_classes_keys_and_undo(place) -> None:
     place.rest()
     assert place_box.empty.isVisible()
     assert place.layers.layer.nshapes == 0
-    # keys are given back
+    # keys are given back, for a while or for good
     bound = place_box.keys.canvas.bound
     assert "Ctrl+Z" in bound
+    place.panel.hide()
+    assert not {str(key) for key in place.viewer.keymap} & set(bound)
+    place.panel.show()
+    assert place_box.keys.canvas.bound == bound
     place_box.show(None, None)
     assert not {str(key) for key in place.viewer.keymap} & set(bound)
     place.qtbot.wait(20)

@@ -143,7 +143,7 @@ def test_one_is_painted_split_merged_or_left_as_it_was(place) -> None:
     for leave, said in (
         (lambda: QTest.keyClick(place.canvas, Qt.Key.Key_Escape), ""),
         (lambda: place.viewer.layers.remove(work.painter.layer), "The layer was removed; object 1 stays as it was."),
-        (box_.undo.undo.click, ""),
+        (box_.undo.undo.click, "Object 1 has another outline now; what was done to it by hand is dropped."),
     ):
         box_.select([1])
         box_.actions.buttons["paint"].click()
@@ -155,6 +155,21 @@ def test_one_is_painted_split_merged_or_left_as_it_was(place) -> None:
         assert place.roles() == ["slide", "objects"]
         assert box_.notice.text == said
     assert book.objects[1].outline.area == 200 * 200
+    # another class is no other object: the work goes on, in its colour, and is kept when another slide is shown
+    box_.select([1])
+    box_.actions.buttons["paint"].click()
+    book.set_class([1], "Gland")
+    assert work.number == 1
+    np.testing.assert_allclose(work.painter.layer.colormap.map(1)[:3] * 255, GLAND, atol=1)
+    below = np.arange(len(work.painter.layer.data))[:, None] > len(work.painter.layer.data) // 2
+    work.painter.layer.data = work.painter.layer.data * below.astype(np.uint8)
+    box_.show(None, None)
+    assert work.number is None
+    assert (book.objects[1].class_name, book.undo_text) == ("Gland", "object 1 painted")
+    assert (book.undo(), book.undo()) == ("object 1 painted", "object 1: Gland")
+    place.qtbot.wait(50)
+    box_.show(book, place.slide)
+    place.rest()
     # all erased is deleted, and comes back
     box_.select([1])
     box_.actions.buttons["paint"].click()

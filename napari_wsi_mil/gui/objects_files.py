@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from napari_wsi_mil.results.objects import MaskObject, ObjectClass
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
+
+log = logging.getLogger(__name__)
 
 OPEN_FILTER = "Outlines (*.geojson *.json);;All files (*)"
 SAVE_FILTERS = {"Objects, to open again and for QuPath (*.geojson)": ".geojson", "Table of objects (*.csv)": ".csv"}
@@ -53,7 +56,10 @@ def write_objects(
 
 
 class Keeper(QObject):
-    """Keeps the objects of each open slide in its file, and brings back what an earlier session left."""
+    """Keeps the objects of each open slide in its file, and brings back what an earlier session left.
+
+    A slide opened twice is one slide, with one book and one file.
+    """
 
     problem = Signal(str)
     restored = Signal(object, str)
@@ -61,7 +67,7 @@ class Keeper(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self._files: dict[Slide, tuple[ObjectBook, Autosave, Callable[[], None]]] = {}
+        self._files: dict[str, tuple[ObjectBook, Autosave, Callable[[], None]]] = {}
         self._told = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -71,26 +77,26 @@ class Keeper(QObject):
 
     def follow(self, book: ObjectBook, slide: Slide) -> None:
         """Keep the objects of a book from now on; those an earlier session left come into it first."""
-        known = self._files.get(slide)
+        known = self._files.get(slide.fingerprint)
         if known is not None and known[0] is book:
             return
-        if known is not None:
-            self.let_go(slide)
+        self.let_go(slide.fingerprint)
         try:
             autosave = Autosave.take(SlideRef.of(slide))
         except StoreError as error:
             self._problem(str(error))
             return
-        self._files[slide] = (book, autosave, book.watch(self._changed))
+        self._files[slide.fingerprint] = (book, autosave, book.watch(self._changed))
         job = Job(partial(_read_kept, autosave))
-        job.succeeded.connect(partial(self._kept, slide, book))
+        job.succeeded.connect(partial(self._kept, slide.fingerprint, autosave))
         job.failed.connect(self._problem)
         job.start()
 
-    def _kept(self, slide: Slide, book: ObjectBook, kept: Any) -> None:
-        known = self._files.get(slide)
-        if known is None or known[0] is not book:
+    def _kept(self, fingerprint: str, autosave: Autosave, kept: Any) -> None:
+        known = self._files.get(fingerprint)
+        if known is None or known[1] is not autosave:
             return
+        book = known[0]
         notes = [] if kept is None else list(kept.notes)
         if kept is not None:
             there = {one.outline.wkb for one in book.objects.values()}
@@ -100,7 +106,7 @@ class Keeper(QObject):
                 noun = f"{len(new):,} object{'s' * (len(new) != 1)}"
                 notes.insert(0, f"{noun} of an earlier session brought back; Undo leaves them out.")
         try:
-            known[1].follow(book, at_once=False)
+            autosave.follow(book, at_once=False)
             self._timer.start(SOON_MS)
         except StoreError as error:
             self._problem(str(error))
@@ -130,13 +136,13 @@ class Keeper(QObject):
 
     def keep_only(self, slides: Sequence[Slide]) -> None:
         """Let go of the files of slides that are not open any more."""
-        for slide in [slide for slide in self._files if slide not in slides]:
-            self.let_go(slide)
+        for fingerprint in set(self._files).difference(slide.fingerprint for slide in slides):
+            self.let_go(fingerprint)
 
-    def let_go(self, slide: Slide) -> None:
+    def let_go(self, fingerprint: str) -> None:
         """Write what waits and let others have the file of a slide."""
-        if slide in self._files:
-            _, autosave, leave = self._files.pop(slide)
+        if fingerprint in self._files:
+            _, autosave, leave = self._files.pop(fingerprint)
             leave()
             try:
                 autosave.close()
@@ -145,8 +151,8 @@ class Keeper(QObject):
 
     def close(self) -> None:
         """Let go of all files."""
-        for slide in list(self._files):
-            self.let_go(slide)
+        for fingerprint in list(self._files):
+            self.let_go(fingerprint)
 
 
 def _read_kept(autosave: Autosave, tick: Tick, say: Say) -> Any:
@@ -156,5 +162,9 @@ def _read_kept(autosave: Autosave, tick: Tick, say: Say) -> Any:
 def _close_all(files: dict[Any, tuple[ObjectBook, Autosave, Callable[[], None]]], _: object = None) -> None:
     for _, autosave, leave in files.values():
         leave()
-        autosave.close()
+        try:
+            autosave.close()
+        except StoreError as error:
+            # each on its own: the others are to be written, and the panel that could say it is gone
+            log.error("%s", error)  # noqa: TRY400 - the sentence says it all
     files.clear()

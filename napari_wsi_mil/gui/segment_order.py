@@ -6,13 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer
 
+from napari_wsi_mil.gui.slides import images_of, slide_of
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+
+    from napari_wsi_mil.slide import Slide
 
 OURS = ("objects preview", "objects", "objects paint", "objects cut", "draft outline", "prompt boxes", "prompt points")
 """Roles of layers a person works with in the Segment panel, bottom to top."""
 RESULTS = ("attention", "zoom lines", "zoom boxes")
 """Roles of layers that models draw over the whole slide."""
+
+
+def select_slide(viewer: ViewerModel, slide: Slide | None) -> None:
+    """Let a slide's picture be the selected layer where that is another slide's: the choice follows selection."""
+    selection, images = viewer.layers.selection, [] if slide is None else images_of(viewer, slide)
+    other = None if selection.active is None else slide_of(selection.active)
+    if images and other not in (None, slide):
+        selection.active = images[0]
 
 
 class KeptOnTop(QObject):

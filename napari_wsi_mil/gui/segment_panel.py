@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.gui.device_pick import DevicePick
 from napari_wsi_mil.gui.live import host
+from napari_wsi_mil.gui.news import news
 from napari_wsi_mil.gui.objects_box import ObjectsBox
 from napari_wsi_mil.gui.parts import Notice, column, heading, look_of
 from napari_wsi_mil.gui.segment_auto import SegmentAuto
@@ -15,14 +16,13 @@ from napari_wsi_mil.gui.segment_draft import DraftLayer
 from napari_wsi_mil.gui.segment_hand import PromptHand
 from napari_wsi_mil.gui.segment_keys import SegmentKeys
 from napari_wsi_mil.gui.segment_models import SegmentModels
-from napari_wsi_mil.gui.segment_mouse import TOOLS, SegmentMouse
-from napari_wsi_mil.gui.segment_order import KeptOnTop
+from napari_wsi_mil.gui.segment_mouse import SegmentMouse
+from napari_wsi_mil.gui.segment_order import KeptOnTop, select_slide
 from napari_wsi_mil.gui.segment_prompts import PromptLayers
 from napari_wsi_mil.gui.segment_tools import DraftBox, SegmentTools
 from napari_wsi_mil.gui.segment_words import accepted_words, answer_words, waiting_words
 from napari_wsi_mil.gui.segment_work import SegmentWork, Wish, build_segmenter
 from napari_wsi_mil.gui.slide_choice import NoSlide, SlideBoundPanel, SlideChoice
-from napari_wsi_mil.gui.slides import slide_of
 from napari_wsi_mil.models.card import NOTICE
 from napari_wsi_mil.results.object_book import ObjectBook
 from napari_wsi_mil.results.prompts import NO_PROMPT, SlidePrompt
@@ -84,7 +84,6 @@ class SegmentPanel(SlideBoundPanel):
         mouse, work = self.mouse, self.work
         self.choice.chosen.connect(self._show)
         self.models.changed.connect(self._wish)
-        self.models.problem.connect(self._problem)
         self.device.combo.currentIndexChanged.connect(self._wish)
         self.tools.chosen.connect(self._tool)
         self.draft.accepted.connect(self.accept)
@@ -93,20 +92,19 @@ class SegmentPanel(SlideBoundPanel):
         self.keys.space.connect(partial(setattr, mouse, "space"))
         mouse.doubled.connect(self.accept)
         self.hand.prompted.connect(self._set_draft)
-        self.hand.refused.connect(self._problem)
+        for problem in (self.models.problem, self.prompts.problem, self.auto.problem, self.hand.refused):
+            problem.connect(self._problem)
         self.prompts.changed.connect(self._set_draft)
-        self.prompts.problem.connect(self._problem)
         work.answered.connect(self._answered)
         work.failed.connect(self._failed)
         work.said.connect(self._said)
         work.ready.connect(self._write)
-        work.ready.connect(self.auto.refresh)
-        self.auto.problem.connect(self._problem)
         self.objects.reopen.connect(self.reopen)
-        for chosen in (self.objects.table.chosen, self.objects.layers.picked):
-            chosen.connect(self.auto.refresh)
+        for other in (work.ready, self.objects.table.chosen, self.objects.layers.picked):
+            other.connect(self.auto.refresh)
         mouse.picked.connect(self._picked)
         self.viewer.layers.selection.events.active.connect(self._selected)
+        news(self.viewer).rescaled.connect(self._rescaled)
 
     # -- what is worked on ----------------------------------------------------------------------
     @property
@@ -117,6 +115,9 @@ class SegmentPanel(SlideBoundPanel):
     def _show(self, slide: Slide | None) -> None:
         if self._leave is not None:
             self._leave()
+        # out of sight they are not made anew, and must not show this slide's prompt on the other
+        self.prompts.clear()
+        self.outline.clear()
         self.empty.setVisible(slide is None)
         self._filled.setVisible(slide is not None)
         self.book = self._leave = None
@@ -125,17 +126,10 @@ class SegmentPanel(SlideBoundPanel):
             self._leave = self.book.watch(self._changed)
         self.notice.clear()
         self._hasty = False
-        self._select_slide()
+        select_slide(self.viewer, slide)
         self.objects.show(self.book, slide)
         self.auto.show(slide, self.book)
         self._attend()
-
-    def _select_slide(self) -> None:
-        """Let the slide's picture be the selected layer where that is another slide's: the choice follows selection."""
-        selection, image = self.viewer.layers.selection, self._image()
-        other = None if selection.active is None else slide_of(selection.active)
-        if image is not None and other not in (None, self.slide):
-            selection.active = image
 
     def _attend(self) -> None:
         """Take clicks, or not, and show the prompt under way, as the panel is seen or not."""
@@ -145,21 +139,31 @@ class SegmentPanel(SlideBoundPanel):
         self.keys.turn(on)
         self.hand.show(self if on else None, slide, book)
         if not on and slide is not None:
+            self._wish()
             return
         self.outline.show(slide, None)
         self.prompts.show_slide(slide, NO_PROMPT if book is None else book.draft)
         self._wish()
 
     def _wish(self, _: Any = None) -> None:
-        """Let the chosen model answer on the chosen slide."""
-        slide, model = self.slide, self.models.model
-        if slide is None or model is None:
-            self.work.wish(None)
-        elif self.isVisible():
-            self.work.wish(Wish(slide, model, self.device.choice))
-            self.work.load()
+        """Let the chosen model answer on the chosen slide; out of sight none is loaded, and no other one answers."""
+        slide, model, work, seen = self.slide, self.models.model, self.work, self.isVisible()
+        wish = None if slide is None or model is None else Wish(slide, model, self.device.choice)
+        if wish != work.wished:
+            self.auto.run.cancel()  # its segmenter is closed
+            work.wish(wish if seen else None)
+        if wish is not None and seen:
+            work.load()
             self._ask()
         self._write()
+
+    def _rescaled(self, slide: Slide) -> None:
+        """Ask anew on a slide that was given another pixel size: the model looks at other windows."""
+        if slide is self.slide:
+            self.auto.run.cancel()
+            self.work.unanswer()
+            self._ask()
+            self._write()
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
         super().showEvent(event)
@@ -238,13 +242,9 @@ class SegmentPanel(SlideBoundPanel):
             self.book.reopen(number)
 
     # -- mouse and keys -------------------------------------------------------------------------
-    def _key(self, name: str) -> None:
-        if name in TOOLS:
-            self.tools.choose(name)
-        elif name == "accept":
-            self.accept()
-        else:
-            self.drop()
+    def _key(self, name: Any) -> None:
+        act = {"accept": self.accept, "drop": self.drop}.get(name, partial(self.tools.choose, name))
+        act()
 
     def _tool(self, tool: Any) -> None:
         self.mouse.tool = tool

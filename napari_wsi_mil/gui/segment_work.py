@@ -88,6 +88,11 @@ class SegmentWork(QObject):
         return self._held[1] if self._held is not None and self._held[0] == self._wish else None
 
     @property
+    def wished(self) -> Wish | None:
+        """What answers, or will once it is loaded."""
+        return self._wish
+
+    @property
     def side_px0(self) -> float | None:
         """Side of the window of a single click, in level-0 pixels; None before the model is loaded."""
         segmenter = self.segmenter
@@ -98,15 +103,19 @@ class SegmentWork(QObject):
         if wish == self._wish:
             return
         self._wish = wish
-        self.unpeek()
-        self.prompt, self.pending = NO_PROMPT, False
-        self.answer = None
-        self.queue.forget()
+        self.unanswer()
         if self._held is not None:
             self._leaving.append(self._held[1])
             self._held = None
         if self.queue.now is None:
             self._tidy()
+
+    def unanswer(self) -> None:
+        """Forget what was answered and is asked, as after the slide got another pixel size; ask anew with `want`."""
+        self.unpeek()
+        self.prompt, self.pending = NO_PROMPT, False
+        self.answer = None
+        self.queue.forget()
 
     def load(self) -> None:
         """Load the model ahead of the first prompt."""

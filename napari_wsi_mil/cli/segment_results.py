@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from napari_wsi_mil.cli.files import check_output_file, check_output_folder
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.interop.label_tiff import write_labels
 from napari_wsi_mil.models.card import NOTICE
-from napari_wsi_mil.results.atomic import written
+from napari_wsi_mil.results.atomic import write_rows
 from napari_wsi_mil.results.object_files import save_objects
 from napari_wsi_mil.results.object_table import save_table
 from napari_wsi_mil.runs.cohort import FAILED
@@ -125,13 +124,7 @@ def area_um2(found: Outlined) -> float | None:
 
 def write_summary(outcomes: Sequence[Outcome], out: Path, path: Path) -> Path:
     """Write one row per slide as CSV: what became of it, its objects and their area; raises StoreError."""
-    rows = [_row(outcome, out / outcome.slide / RESULT) for outcome in outcomes]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with written(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, names, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    return path
+    return write_rows(path, [_row(outcome, out / outcome.slide / RESULT) for outcome in outcomes])
 
 
 def _row(outcome: Outcome, path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from napari_wsi_mil.interop.film import FilmPlan, write_film
 from napari_wsi_mil.interop.trajectory_figure import write_figure
 from napari_wsi_mil.interop.trajectory_rois import write_nodes, write_rois
 from napari_wsi_mil.models.card import NOTICE
-from napari_wsi_mil.results.atomic import written
+from napari_wsi_mil.results.atomic import write_rows
 from napari_wsi_mil.runs.cohort import FAILED
 from napari_wsi_mil.ticks import no_tick
 
@@ -99,13 +98,7 @@ def write_summary(outcomes: Sequence[Outcome], out: Path, path: Path) -> Path:
 
     Raises StoreError if it cannot be written.
     """
-    rows = [_row(outcome, out / outcome.slide / RESULT) for outcome in outcomes]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with written(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, names, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    return path
+    return write_rows(path, [_row(outcome, out / outcome.slide / RESULT) for outcome in outcomes])
 
 
 def _row(outcome: Outcome, path: Path) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import shapely
 
 from napari_wsi_mil.interop.geojson import Annotation, write_geojson
-from napari_wsi_mil.results.atomic import written
+from napari_wsi_mil.results.atomic import write_rows
 from napari_wsi_mil.results.trajectory_style import depth_colour, depth_name
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_wsi_mil.results import Trajectory
 
 
@@ -60,12 +60,7 @@ def write_nodes(result: Trajectory, path: Path | str) -> Path:
 
     Raises StoreError if the file cannot be written.
     """
-    rows = [_row(result, i) for i in range(len(result.nodes))]
-    with written(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    return Path(path)
+    return write_rows(path, [_row(result, i) for i in range(len(result.nodes))])
 
 
 def _row(result: Trajectory, index: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import uuid
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from napari_wsi_mil.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @contextmanager
@@ -32,3 +33,17 @@ def written(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # such as a folder that is a file
             partial.unlink()
+
+
+def write_rows(path: Path | str, rows: Sequence[Mapping[str, object]]) -> Path:
+    """Write rows as CSV under one header, whole or not at all.
+
+    Columns stand in the order in which rows first name them; a row that lacks one leaves it empty. UTF-8, lines end in
+    a newline alone. Raises StoreError.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with written(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.DictWriter(stream, names, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    return Path(path)

@@ -151,6 +151,14 @@ def zoom_module():
     return _module("wsi_gui_zoom_desk", Path(__file__).with_name("zoom_desk.py"))
 
 
+@pytest.fixture
+def place(bench, opened):
+    """Return objects_desk.py's place: an objects box with an empty book beside the quarters slide."""
+    place = _module("wsi_gui_objects_desk", Path(__file__).with_name("objects_desk.py")).Place(bench, opened)
+    yield place
+    place.leave()
+
+
 @pytest.fixture(scope="session")
 def zoom_results():
     """Return zoom_results.py of all tests."""

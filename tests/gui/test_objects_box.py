@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,18 +20,6 @@ pytestmark = pytest.mark.gui
 TUMOR, GLAND = (213, 40, 0), (230, 159, 0)
 NONE, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
 CTRL, ALT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.AltModifier
-DESK = Path(__file__).with_name("objects_desk.py")
-
-
-@pytest.fixture
-def place(bench, opened):
-    """Return an objects box with an empty book beside the quarters slide."""
-    spec = importlib.util.spec_from_file_location("wsi_objects_desk", DESK)
-    desk = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(desk)
-    place = desk.Place(bench, opened)
-    yield place
-    place.leave()
 
 
 def check_classes_keys_and_undo(place) -> None:

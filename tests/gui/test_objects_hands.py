@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from shapely import box
@@ -18,18 +15,6 @@ pytestmark = pytest.mark.gui
 TUMOR, GLAND = (213, 40, 0), (230, 159, 0)
 NONE, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
 CTRL, ALT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.AltModifier
-DESK = Path(__file__).with_name("objects_desk.py")
-
-
-@pytest.fixture
-def place(bench, opened):
-    """Return an objects box with an empty book beside the quarters slide."""
-    spec = importlib.util.spec_from_file_location("wsi_objects_desk", DESK)
-    desk = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(desk)
-    place = desk.Place(bench, opened)
-    yield place
-    place.leave()
 
 
 def test_napari_s_own_tools_and_scripts_edit_objects_and_the_layer_may_be_deleted(place) -> None:

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.cli.cohort import Sharing
     from napari_wsi_mil.runs.segment import Segmenter
+    from napari_wsi_mil.runs.segment_model import SegmentModel
     from napari_wsi_mil.runs.slide_table import SlideRow
+    from napari_wsi_mil.slide import Slide
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class SegmentWish(RunWish):
             raise BadRequest(message)
 
 
-def segment_slide(path: str, wish: SegmentWish) -> Outlined:
-    """Outline what was asked for and write it: one file, or a folder of them.
+def segment_slide(path: str, wish: SegmentWish, *, model: SegmentModel | None = None) -> Outlined:
+    """Outline what was asked for and write it: one file, or a folder of them. `model` is the one wished, loaded.
 
     All or nothing. Raises BadRequest before any work for what cannot be served, and whatever opening, asking and
     writing raise.
@@ -72,7 +74,7 @@ def segment_slide(path: str, wish: SegmentWish) -> Outlined:
         ways.check(slide)
         if wish.labels:
             slide.require_mpp()
-        with _segmenter(slide, wish) as segmenter, progress() as (tick, say):
+        with _segmenter(slide, wish, model) as segmenter, progress() as (tick, say):
             say(Stage.OUTLINING)
             began = time.perf_counter()
             ask = asked_all if ways.auto else asked_each
@@ -94,10 +96,11 @@ def segment_slide(path: str, wish: SegmentWish) -> Outlined:
     return found
 
 
-def _segmenter(slide: object, wish: SegmentWish) -> Segmenter:
+def _segmenter(slide: Slide, wish: SegmentWish, model: SegmentModel | None) -> Segmenter:
     from napari_wsi_mil.runs.segment import DEFAULT_SEGMENT, Segmenter
 
-    return Segmenter(slide, model=wish.model or DEFAULT_SEGMENT, device=wish.device, mpp=wish.view_mpp)  # type: ignore[arg-type]
+    wished = model or wish.model or DEFAULT_SEGMENT
+    return Segmenter(slide, model=wished, device=wish.device, mpp=wish.view_mpp)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ class SegmentWork:
     """Outlines the objects of one of many slides, results in a folder of its own; goes to other processes."""
 
     wish: SegmentWish
+    model: SegmentModel | None = field(default=None, compare=False, repr=False)
+    """The model wished, loaded, where all slides are worked on in this process; None: each slide loads it."""
 
     def __call__(self, row: SlideRow) -> Done:
         """Segment the slide of a row; results that are there are kept unless `force`."""
@@ -119,7 +124,7 @@ class SegmentWork:
             self.wish, out=out, mpp=row.mpp or self.wish.mpp, keep_mpp=False, region=region,
             ways=self.wish.ways.of_slide(row.name),
         )  # fmt: skip
-        found = segment_slide(row.path, wish)
+        found = segment_slide(row.path, wish, model=self.model)
         return Done(len(found.objects), "done")
 
 
@@ -141,11 +146,13 @@ def segment_slides(rows: Sequence[SlideRow], wish: SegmentWish, sharing: Sharing
         message = f"{wish.out}: of several slides --out is a folder; name one."
         raise BadRequest(message)
     model = wish.model or DEFAULT_SEGMENT
-    # Loaded and let go: what is wrong with it is told once and before any work, not by every slide.
-    load_segment(model, device=wish.device, mpp=wish.view_mpp)
+    # Loaded before any work: what is wrong with it is told once, not by every slide. Other processes load their own.
+    loaded = load_segment(model, device=wish.device, mpp=wish.view_mpp)
+    alone = sharing.workers == 1 and sharing.scheduler is None
     # Absolute: a worker elsewhere starts in another folder.
     model = str(Path(model).resolve()) if Path(model).exists() else model
-    work = SegmentWork(for_many(replace(wish, model=model, region=region, ways=ways), sharing))
+    wish = for_many(replace(wish, model=model, region=region, ways=ways), sharing)
+    work = SegmentWork(wish, loaded if alone else None)
     return run_rows(
         rows, work, sharing, summary=wish.out / "summary.csv", unit="objects",
         write=lambda outcomes, path: write_summary(outcomes, wish.out, path),

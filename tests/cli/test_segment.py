@@ -1,10 +1,11 @@
-"""`segment` with a model that answers with what has the colour of the place asked at."""
+"""`segment` on one slide, with a model that answers with what has the colour of the place asked at."""
 
 from __future__ import annotations
 
 import csv
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,67 +17,21 @@ from shapely import box
 from napari_wsi_mil.cli import run
 from napari_wsi_mil.errors import SlideReadError
 from napari_wsi_mil.interop.geojson import Annotation, read_geojson, write_geojson
-from napari_wsi_mil.results import Attention, ModelRef
 from napari_wsi_mil.results.finds import Limits
 from napari_wsi_mil.results.object_files import load_objects
 from napari_wsi_mil.results.prompts import SlidePrompt
 from napari_wsi_mil.runs.segment import Segmenter
 from napari_wsi_mil.runs.segment_all import segment_all
-from napari_wsi_mil.runs.segment_model import SegmentModel
 from napari_wsi_mil.slide import open_slide
-from napari_wsi_mil.tiles import TileGrid
 
-SQUARES = [(100, 100, 140, 160), (200, 300, 260, 380), (300, 80, 320, 100)]
-"""y0, x0, y1, x1 of what is dark on the slides, at 0.5 um/px."""
-AROUND = [box(80, 80, 160, 180), box(290, 70, 330, 110)]
-"""Around the first and the last of them."""
-FILES = ["objects.csv", "objects.geojson", "result.json"]
+spec = importlib.util.spec_from_file_location("segment_slides", Path(__file__).with_name("segment_slides.py"))
+slides = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(slides)
+slide, loaded, refused = slides.slide, slides.loaded, slides.refused
+SQUARES, AROUND, FILES = slides.SQUARES, slides.AROUND, slides.FILES
+write_slide, attention_of = slides.write_slide, slides.attention_of
 
-
-def _colour_model():
-    spec = importlib.util.spec_from_file_location("prompt_models", Path(__file__).parent.parent / "prompt_models.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return SegmentModel(module.ColourModel(), "colour-model", 1.0, "c" * 64)
-
-
-@pytest.fixture(autouse=True)
-def loaded(monkeypatch):
-    """Put the colour model in the place of every other; returns the names asked for."""
-    names = []
-
-    def load(model, **options):
-        if isinstance(model, SegmentModel):
-            return model
-        names.append(model)
-        return _colour_model()
-
-    monkeypatch.setattr("napari_wsi_mil.runs.segment.load_segment", load)
-    return names
-
-
-def write_slide(path: Path, *, mpp: float | None = 0.5) -> Path:
-    pixels = np.full((420, 560, 3), (228, 180, 205), np.uint8)
-    for y0, x0, y1, x1 in SQUARES:
-        pixels[y0:y1, x0:x1] = (130, 60, 140)
-    text = "" if mpp is None else f"|AppMag = 20|MPP = {mpp}"
-    tifffile.imwrite(
-        path, pixels, photometric="rgb", tile=(128, 128), compression="zlib", metadata=None,
-        description=f"Aperio Image Library v12.0.0 \n560x420 (128x128){text}",
-    )  # fmt: skip
-    return path
-
-
-@pytest.fixture
-def slide(tmp_path_factory):
-    return write_slide(tmp_path_factory.mktemp("slides") / "one.svs")
-
-
-def refused(arguments: list[str], capsys) -> str:
-    assert run(arguments) == 2
-    seen = capsys.readouterr()
-    assert seen.err.count("\n") == 1
-    return seen.err
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def test_a_point_becomes_an_outline_in_a_file(slide, tmp_path, capsys):
@@ -140,7 +95,7 @@ def test_the_command_answers_as_the_library_does(slide, tmp_path):
     asked.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     assert run(["segment", str(slide), "--prompts", str(asked), "--out", str(tmp_path / "o.geojson")]) == 0
     objects = load_objects(tmp_path / "o.geojson").objects
-    with open_slide(slide) as opened, Segmenter(opened, model=_colour_model(), store=None) as segmenter:
+    with open_slide(slide) as opened, Segmenter(opened, model=slides.colour_model(), store=None) as segmenter:
         # one by one, without any store
         answers = [segmenter.answer(prompt) for prompt in prompts]
     assert [one.prompt for one in objects] == prompts
@@ -159,22 +114,10 @@ def test_auto_finds_every_square_of_the_region(slide, tmp_path):
     for one, square in zip(objects, (SQUARES[0], SQUARES[2]), strict=True):
         assert shapely.symmetric_difference(one.outline, box(*square)).area < 10
     assert json.loads((out / "result.json").read_text())["n_prompts"] == 4 * 5 + 1
-    with open_slide(slide) as opened, Segmenter(opened, model=_colour_model(), store=None) as segmenter:
+    with open_slide(slide) as opened, Segmenter(opened, model=slides.colour_model(), store=None) as segmenter:
         library = segment_all(segmenter, region=AROUND, spacing_um=10, limits=Limits(max_area_um2=2000))
     assert [one.prompt for one in library] == [one.prompt for one in objects]
     assert all(a.outline.equals_exact(b.outline, 0) for a, b in zip(library, objects, strict=True))
-
-
-def attention_of(slide: Path, path: Path) -> Path:
-    with open_slide(slide) as opened:
-        cells = np.array([(1, 1), (1, 2), (3, 4), (0, 0)], np.int32)
-        grid = TileGrid(0.5, 80, 80, 1.0, cells, opened.shape0_yx, opened.fingerprint)
-        ref = ModelRef("head", "1" * 64)
-        scores = np.log(np.array([[0.3, 0.2, 0.4, 0.1]], np.float32))
-        Attention(
-            opened.path, (0.5, 0.5), grid, ref, ref, "Head", ("a", "b"), np.zeros(2, np.float32), scores, "CPU"
-        ).save(path)
-    return path
 
 
 def test_attention_asks_and_objects_say_how_much_of_it(slide, tmp_path, capsys):
@@ -272,51 +215,17 @@ def test_nothing_stays_of_a_run_that_fails_late(slide, tmp_path, capsys, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_many_slides_one_that_fails_and_going_on(slide, tmp_path, capsys):
-    damaged = tmp_path / "damaged.svs"
-    damaged.write_bytes(slide.read_bytes()[:300])
-    out = tmp_path / "results"
-    regions = tmp_path / "regions"
-    regions.mkdir()
-    for name in ("one", "damaged"):
-        write_geojson(regions / f"{name}.geojson", [Annotation(part) for part in AROUND])
-    command = ["segment", str(slide), str(damaged), "--auto", "--region", str(regions), "--spacing", "10"]
-    command += ["--max-area", "2000", "--class", "Gland", "--out", str(out)]
-    assert run(command) == 1
-    seen = capsys.readouterr().out
-    assert "one: 2 objects, " in seen
-    assert "damaged: failed: " in seen
-    assert sorted(p.name for p in out.iterdir()) == ["one", "summary.csv"]
-    assert sorted(p.name for p in (out / "one").iterdir()) == FILES
-    with (out / "summary.csv").open(encoding="utf-8", newline="") as stream:
-        good, bad = csv.DictReader(stream)
-    assert (good["slide"], good["state"], good["objects"], good["n:Gland"]) == ("one", "done", "2", "2")
-    assert float(good["area_um2"]) == pytest.approx(2800 / 4, abs=5)
-    assert (bad["state"], bad["objects"], bad["area_um2"]) == ("failed", "", "")
-    before = (out / "one" / "objects.csv").stat().st_mtime_ns
-    assert run([*command, "--json"]) == 1
-    assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["kept", "failed"]
-    assert (out / "one" / "objects.csv").stat().st_mtime_ns == before
-
-
-def test_refusals_of_many_slides(slide, tmp_path, capsys):
-    other = tmp_path / "other.svs"
-    other.write_bytes(slide.read_bytes())
-    two = ["segment", str(slide), str(other), "--out", str(tmp_path / "out")]
-    assert "--box and --point are for one slide" in refused([*two, "--point", "5", "5"], capsys)
-    assert "a folder with a file per slide" in refused([*two, "--prompts", str(slide)], capsys)
-    assert "a folder with a file per slide" in refused([*two, "--auto", "--region", str(slide)], capsys)
-    assert "of several slides --out is a folder" in refused([*two[:-1], str(tmp_path / "o.csv"), "--auto"], capsys)
-    (tmp_path / "empty").mkdir()
-    assert run([*two, "--prompts", str(tmp_path / "empty")]) == 2
-    assert "holds no one.geojson for this slide" in capsys.readouterr().out
-
-
-def test_the_work_travels_to_other_processes(tmp_path):
-    import pickle
-
-    from napari_wsi_mil.cli.segment import SegmentWish, SegmentWork
-    from napari_wsi_mil.cli.segment_ask import Ways
-
-    work = SegmentWork(SegmentWish(tmp_path, ways=Ways(auto=True, spacing_um=5.0), threads=1))
-    assert pickle.loads(pickle.dumps(work)) == work
+def test_a_long_run_is_told_of_before_it_begins(slide, tmp_path, capsys, monkeypatch):
+    region = write_geojson(tmp_path / "region.geojson", [Annotation(part) for part in AROUND])
+    command = ["segment", str(slide), "--auto", "--region", str(region), "--spacing", "10", "--out"]
+    assert run([*command, str(tmp_path / "a.geojson")]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("napari_wsi_mil.runs.segment_plan.FEW_WINDOWS", 0)
+    monkeypatch.setattr("napari_wsi_mil.runs.segment_plan.LONG_S", 0.0)
+    assert run([*command, str(tmp_path / "b.geojson"), "--json"]) == 0
+    seen = capsys.readouterr()
+    assert re.fullmatch(
+        r"one.svs: 21 prompts in \d windows, about 1 s; Ctrl-C stops it, then nothing is written.\n", seen.err
+    )
+    assert json.loads(seen.out)["n_prompts"] == 21
+    assert (tmp_path / "a.geojson").read_bytes() == (tmp_path / "b.geojson").read_bytes()

@@ -10,10 +10,13 @@ import torch
 from torch import nn
 
 from napari_wsi_mil.errors import ModelError
+from napari_wsi_mil.models.prompted import by_shape
 from napari_wsi_mil.models.registry import build
+from napari_wsi_mil.models.wsi_sam.hints import MAPS, hinted
+from napari_wsi_mil.models.wsi_sam.model import TISSUE_CHANNELS
 from napari_wsi_mil.models.wsi_sam.parts import enlarge
 from napari_wsi_mil.training.segment_feed import Example, Feed
-from napari_wsi_mil.training.segment_losses import DENSE, dense_loss, dense_truth, mask_loss, overlap, sam_loss
+from napari_wsi_mil.training.segment_losses import dense_loss, dense_truth, mask_loss, overlap, sam_loss
 from napari_wsi_mil.training.segment_prompts import corrected, error_click
 
 if TYPE_CHECKING:
@@ -38,7 +41,9 @@ class SegmentFit:
         self.recipe = recipe
         self.network = cast("WsiSam", build("wsi-sam", **recipe.options))
         width = self.network.decoder.iou_token.shape[1]
-        self.dense = enlarge(width, 32, DENSE)
+        # without a tissue head of its own the encoder learns by one that is thrown away
+        head = self.network.tissue
+        self.dense = enlarge(width, TISSUE_CHANNELS, MAPS) if head is None else head
         self.mask_px = 4 * self.network.prompts.grid
         self.feed = Feed(tiles, recipe, mask_px=self.mask_px)
         self.stage: Stage = "sam"
@@ -166,31 +171,59 @@ class SegmentFit:
         return total
 
     def _asked(self, one: Example, high: Seen, low: Seen | None, *, number: int) -> torch.Tensor:
-        """Return the loss of a picture's prompts, with a second round of corrections in some steps."""
-        loss, raw = self._answered(one, one.prompts, high, low)
-        again = (self.done * 7919 + number * 104729) % 100 < 100 * self.recipe.again
-        if not again:
-            return loss
-        second, _ = self._answered(one, corrections(one, raw), high, low)
-        return (loss + second) / 2
+        """Return the mean loss of the rounds of a picture: its prompts, then each with one correction more."""
+        prompts = self._hinted(one.prompts, high, number=number)
+        loss, raw = self._round(one, prompts, high, low)
+        rounds = self._rounds(one, number)
+        for _ in range(rounds - 1):
+            prompts = corrections(one, prompts, raw)
+            more, raw = self._round(one, prompts, high, low)
+            loss = loss + more
+        return loss / rounds
 
-    def _answered(
+    def _hinted(self, prompts: Sequence[Prompt], high: Seen, *, number: int) -> Sequence[Prompt]:
+        """Return prompts with hints of the tissue head, where the stage has them: tokens always, as in use."""
+        share = {"sam": 0.0, "tokens": 1.0}.get(self.stage, self.recipe.hints)
+        if self.network.tissue is None or (self.done * 3571 + number * 7907) % 100 >= 100 * share:
+            return prompts
+        return hinted(prompts, self.network.instances(high))
+
+    def _round(
         self, one: Example, prompts: Sequence[Prompt], high: Seen, low: Seen | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss of one round, and the logits (N, m, m) a person would see."""
-        network, truth = self.network, one.truth
+        """Return the loss of one round, and the logits (N, m, m) a person would see; not all may have a hint."""
+        total, shown = torch.zeros(()), torch.zeros((len(prompts), self.mask_px, self.mask_px))
+        for numbers in by_shape(prompts, chunk=len(prompts)):
+            truth = one.truth[numbers], None if one.low_truth is None else one.low_truth[numbers]
+            loss, raw = self._answered([prompts[i] for i in numbers], truth, high, low)
+            total = total + loss * len(numbers) / len(prompts)
+            shown[numbers] = raw.float()
+        return total, shown
+
+    def _rounds(self, one: Example, number: int) -> int:
+        """Return how often a picture is asked: single clicks `clicks` times, the rest twice in some steps."""
+        first = one.prompts[0]
+        if first.box is None and first.mask is None and len(first.labels) == 1 and self.stage != "sam":
+            return self.recipe.clicks
+        return 1 + ((self.done * 7919 + number * 104729) % 100 < 100 * self.recipe.again)
+
+    def _answered(
+        self, prompts: Sequence[Prompt], truth: tuple[torch.Tensor, torch.Tensor | None], high: Seen, low: Seen | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss of prompts of one shape, and their logits (N, m, m); truth of the high and the low view."""
+        network = self.network
         asked = network.ask(prompts)
         if low is None:
             answer = network.plain(high, asked)
-            return sam_loss(answer.masks, answer.iou, truth), answer.masks[:, 0].detach()
-        assert one.low_truth is not None
+            return sam_loss(answer.masks, answer.iou, truth[0]), answer.masks[:, 0].detach()
+        assert truth[1] is not None
         dual = network.dual(high, low, (asked, network.ask([p.low(network.side_px) for p in prompts])))
         assert dual.low is not None
         sam = dual.halves[0].sam
         summed = dual.high + sam.masks
-        loss = mask_loss(dual.high, truth) + mask_loss(dual.low, one.low_truth)
-        loss = loss + self.recipe.summed * mask_loss(summed[:, :1], truth)
-        wrong = (sam.iou.float() - overlap(summed, truth)).square().mean()
+        loss = mask_loss(dual.high, truth[0]) + mask_loss(dual.low, truth[1])
+        loss = loss + self.recipe.summed * mask_loss(summed[:, :1], truth[0])
+        wrong = (sam.iou.float() - overlap(summed, truth[0])).square().mean()
         return loss.mean() + wrong, summed[:, 0].detach()
 
     def state(self) -> dict[str, Any]:
@@ -214,11 +247,11 @@ class SegmentFit:
         self.optimiser.load_state_dict(state["optimiser"])
 
 
-def corrections(one: Example, raw: torch.Tensor) -> list[Prompt]:
-    """Return the prompts of a second round: a click on the largest error of each answer, its logits as mask."""
+def corrections(one: Example, prompts: Sequence[Prompt], raw: torch.Tensor) -> list[Prompt]:
+    """Return the prompts of the next round: a click on the largest error of each answer, its logits as mask."""
     scale = one.scene.pixels.shape[-1] / raw.shape[-1]
     found = []
-    for prompt, logits, true in zip(one.prompts, raw.float().numpy(), one.truth[:, 0].numpy(), strict=True):
+    for prompt, logits, true in zip(prompts, raw.float().numpy(), one.truth[:, 0].numpy(), strict=True):
         click, label = error_click(logits > 0, true > 0.5)
         found.append(corrected(prompt, logits, to_pixels(click, scale), label))
     return found

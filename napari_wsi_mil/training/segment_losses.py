@@ -10,9 +10,6 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from napari_wsi_mil.training.segment_scenes import Scene
 
-DENSE = 4
-"""Maps of the auxiliary head: gland, its rim, nucleus, its rim."""
-
 
 def dice_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Return 1 - Dice of each mask, (N, M, h, w) -> (N, M); sigmoid and squared denominators (section 2.6)."""

@@ -22,6 +22,7 @@ MINI: Mapping[str, Any] = {
     "decoder": {"heads": 4, "hidden": 512},
     "mask_channels": 64,
     "drawn": True,
+    "tissue": True,
 }  # fmt: skip
 """Our small WSI-SAM: stride 8, so that an answer has a logit for every 2 x 2 px."""
 
@@ -61,8 +62,12 @@ class SegmentRecipe:
     """Decay per step of the running mean of the weights, which is what is kept."""
     again: float = 0.6
     """Share of steps that go on to a second round: a click on the largest error, the answer's logits as mask."""
+    clicks: int = 3
+    """Rounds of a picture asked by a single click, after stage "sam"."""
     dense: float = 2.0
-    """Stage "sam": weight of the auxiliary head that tells glands, nuclei and their rims from the rest."""
+    """All stages but "tokens": weight of the head that tells glands, nuclei and their rims from the rest."""
+    hints: float = 0.5
+    """Stages "tissue" and "more": share of pictures asked with hints of the tissue head, as tokens always are."""
     summed: float = 1.0
     """Stage "tokens": weight of the loss of the mask with SAM's own added, which is what is used; the paper: 0."""
     nuclei: float = 0.25
@@ -73,8 +78,8 @@ class SegmentRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("steps", "token_steps", "batch", "prompts")}
-        shares = {name: getattr(self, name) for name in ("warm", "averaging", "again", "nuclei")}
+        counts = {name: getattr(self, name) for name in ("steps", "token_steps", "batch", "prompts", "clicks")}
+        shares = {name: getattr(self, name) for name in ("warm", "averaging", "again", "nuclei", "hints")}
         wrong = [name for name, value in counts.items() if not 1 <= value <= 1_000_000]
         wrong += [name for name, value in shares.items() if not 0 <= value <= 1]
         wrong += [name for name in ("tissue_steps", "more_steps") if not 0 <= getattr(self, name) <= 1_000_000]

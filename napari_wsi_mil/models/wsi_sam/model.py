@@ -13,6 +13,8 @@ from napari_wsi_mil.models.prompted import Embedding, Masks, by_shape, checked_p
 from napari_wsi_mil.models.registry import register
 from napari_wsi_mil.models.wsi_sam.branch import Branch, Half
 from napari_wsi_mil.models.wsi_sam.decoder import Decoded, MaskDecoder, overlaid
+from napari_wsi_mil.models.wsi_sam.hints import MAPS, Instances, hinted
+from napari_wsi_mil.models.wsi_sam.parts import enlarge
 from napari_wsi_mil.models.wsi_sam.prompt_encoder import Asked, PromptEncoder, stacked
 from napari_wsi_mil.models.wsi_sam.tiny_vit import Seen, TinyVit
 
@@ -32,6 +34,10 @@ CHUNK = 8
 """Prompts decoded together: with 1,024 px and 256 channels about 60 MB each."""
 
 
+TISSUE_CHANNELS = 32
+"""Of the tissue head between its two enlargements."""
+
+
 class Dual(NamedTuple):
     """Masks of both resolutions, before SAM's own is added; what training compares with the truth."""
 
@@ -47,8 +53,9 @@ class WsiSam(nn.Module):
 
     `encoder` holds keywords of `TinyVit` and `decoder` those of `MaskDecoder`, `side_px` is the side of both views,
     `branches` says which resolutions have a branch: "both", "high" (its answer stands alone) or "none" (plain SAM);
-    `drawn` is of `PromptEncoder`. It is a `PromptModel`; the methods on tensors serve training. `mean` and `std` are
-    of RGB 0..255.
+    `drawn` is of `PromptEncoder`. With `tissue` (ours) a head on the encoder says where glands and nuclei are, and with
+    a branch prompts without a mask get the one they mean as mask, see `hints`; SAM alone does without. It is a
+    `PromptModel`; the methods on tensors serve training. `mean` and `std` are of RGB 0..255.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class WsiSam(nn.Module):
         branches: Literal["both", "high", "none"] = "both",
         mask_channels: int = 16,
         drawn: bool = False,
+        tissue: bool = False,
         mean: Sequence[float] = MEAN,
         std: Sequence[float] = STD,
         vision: nn.Module | None = None,
@@ -80,6 +88,7 @@ class WsiSam(nn.Module):
         self.decoder = MaskDecoder(width=width, **(decoder or {}))
         self.high = Branch(width=width, early_channels=early) if branches != "none" else None
         self.low = Branch(width=width, early_channels=early) if branches == "both" else None
+        self.tissue = enlarge(width, TISSUE_CHANNELS, MAPS) if tissue else None
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -155,6 +164,8 @@ class WsiSam(nn.Module):
         Raises BadRequest for impossible prompts, ContractMismatch for embeddings of another model.
         """
         views = self._seen(high), None if low is None else self._seen(low)
+        if self.high is not None and self.tissue is not None:
+            prompts = hinted(prompts, self.instances(views[0]))
         raw: dict[int, torch.Tensor] = {}
         iou: dict[int, torch.Tensor] = {}
         for numbers in by_shape(prompts, chunk=CHUNK):
@@ -184,6 +195,12 @@ class WsiSam(nn.Module):
         dual = self.dual(high, low, (asked, asked_low), low_mask=False)
         sam = dual.halves[0].sam
         return dual.high + sam.masks, sam.iou
+
+    def instances(self, seen: Seen) -> Instances:
+        """Tell apart the glands and nuclei of one encoded picture; needs the tissue head."""
+        assert self.tissue is not None
+        maps = self.tissue(seen.embedding.detach()[:1]).detach()[0]
+        return Instances.of(maps.float().cpu().numpy(), self.side_px)
 
     def ask(self, prompts: Sequence[Prompt]) -> Asked:
         """Encode prompts of one shape."""

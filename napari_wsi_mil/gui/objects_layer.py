@@ -227,7 +227,7 @@ class ObjectsLayer(QObject):
             self._writing = was
 
     def _add(self, slide: Slide) -> Shapes:
-        layer = add_shapes(self._viewer, slide, visible=self._visible)
+        layer = add_shapes(self._viewer, slide, self._book, visible=self._visible)
         layer.events.data.connect(self._touched)
         layer.events.visible.connect(self._seen)
         layer.selected_data.events.items_changed.connect(self._selected)

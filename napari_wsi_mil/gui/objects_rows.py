@@ -50,11 +50,13 @@ class HandEdits:
         return bool(self.changed or self.gone or self.drawn or self.empty)
 
 
-def add_shapes(viewer: ViewerModel, slide: Slide, *, visible: bool) -> Shapes:
-    """Add an empty layer for objects, below those of a prompt; the selected layer stays the selected one."""
+def add_shapes(viewer: ViewerModel, slide: Slide, book: ObjectBook | None, *, visible: bool) -> Shapes:
+    """Add an empty layer for a book's objects, below those of a prompt; the selected layer stays the selected one."""
     chosen, active = set(viewer.layers.selection), viewer.layers.selection.active
     _, options, _ = objects_layer((), (), slide=slide)
     options.pop("features")
+    # only some are shapes, but all are saved with the layer
+    options["metadata"]["wsi_book"] = book
     layer = viewer.add_shapes(ndim=2, visible=visible, **options)
     raise_layers(viewer, layer)
     viewer.layers.selection = chosen

@@ -2,7 +2,7 @@
 
 A layer's first level-0 pixel has its centre at world (0, 0), as napari counts; its corner, which is `yx0` (0, 0), lies
 half a pixel before. Metadata: `wsi_slide` (the slide in whose frame the layer lies), `wsi_role` and, for results,
-`wsi_result`.
+`wsi_result`; the layer of a book's objects has that as `wsi_book`.
 """
 
 from napari_wsi_mil.layers.attention import (

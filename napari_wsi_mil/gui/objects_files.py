@@ -26,11 +26,18 @@ if TYPE_CHECKING:
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
 
+    Files = dict[tuple[str, int], tuple[ObjectBook, Autosave, Callable[[], None]]]
+    """By the fingerprint of the slide and the id of the book: the book, its file, and how to watch it no more."""
+
 log = logging.getLogger(__name__)
 
 OPEN_FILTER = "Outlines (*.geojson *.json);;All files (*)"
 SAVE_FILTERS = {"Objects, to open again and for QuPath (*.geojson)": ".geojson", "Table of objects (*.csv)": ".csv"}
 SOON_MS, SLICE_S = 400, 0.02
+SHARED = (
+    "There is another book of objects of this slide, in this program or another: each is kept in a file of its own, "
+    "and both come back when the slide is next opened."
+)
 
 
 def open_objects(path: str, tick: Tick, say: Say) -> LoadedObjects:
@@ -58,16 +65,16 @@ def write_objects(
 class Keeper(QObject):
     """Keeps the objects of each open slide in its file, and brings back what an earlier session left.
 
-    A slide opened twice is one slide, with one book and one file.
+    A slide opened twice is one slide, with one book and one file; another book of it has a file of its own.
     """
 
     problem = Signal(str)
     restored = Signal(object, str)
-    """The book that got its objects back, and a sentence."""
+    """The book that got its objects back, or is not the only one of its slide, and a sentence."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._files: dict[str, tuple[ObjectBook, Autosave, Callable[[], None]]] = {}
+        self._files: Files = {}
         self._told = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -77,27 +84,28 @@ class Keeper(QObject):
 
     def follow(self, book: ObjectBook, slide: Slide) -> None:
         """Keep the objects of a book from now on; those an earlier session left come into it first."""
-        known = self._files.get(slide.fingerprint)
-        if known is not None and known[0] is book:
+        key = (slide.fingerprint, id(book))
+        if key in self._files:
             return
-        self.let_go(slide.fingerprint)
         try:
             autosave = Autosave.take(SlideRef.of(slide))
         except StoreError as error:
             self._problem(str(error))
             return
-        self._files[slide.fingerprint] = (book, autosave, book.watch(self._changed))
+        self._files[key] = (book, autosave, book.watch(self._changed))
         job = Job(partial(_read_kept, autosave))
-        job.succeeded.connect(partial(self._kept, slide.fingerprint, autosave))
+        job.succeeded.connect(partial(self._kept, key, autosave))
         job.failed.connect(self._problem)
         job.start()
 
-    def _kept(self, fingerprint: str, autosave: Autosave, kept: Any) -> None:
-        known = self._files.get(fingerprint)
+    def _kept(self, key: tuple[str, int], autosave: Autosave, kept: Any) -> None:
+        known = self._files.get(key)
         if known is None or known[1] is not autosave:
             return
         book = known[0]
         notes = [] if kept is None else list(kept.notes)
+        if autosave.shared:
+            notes.append(SHARED)
         if kept is not None:
             there = {one.outline.wkb for one in book.objects.values()}
             new = [one for one in kept.objects if one.outline.wkb not in there]
@@ -136,13 +144,15 @@ class Keeper(QObject):
 
     def keep_only(self, slides: Sequence[Slide]) -> None:
         """Let go of the files of slides that are not open any more."""
-        for fingerprint in set(self._files).difference(slide.fingerprint for slide in slides):
+        for fingerprint in {fingerprint for fingerprint, _ in self._files}.difference(
+            slide.fingerprint for slide in slides
+        ):
             self.let_go(fingerprint)
 
     def let_go(self, fingerprint: str) -> None:
-        """Write what waits and let others have the file of a slide."""
-        if fingerprint in self._files:
-            _, autosave, leave = self._files.pop(fingerprint)
+        """Write what waits and let others have the files of a slide."""
+        for key in [key for key in self._files if key[0] == fingerprint]:
+            _, autosave, leave = self._files.pop(key)
             leave()
             try:
                 autosave.close()
@@ -151,7 +161,7 @@ class Keeper(QObject):
 
     def close(self) -> None:
         """Let go of all files."""
-        for fingerprint in list(self._files):
+        for fingerprint in {fingerprint for fingerprint, _ in self._files}:
             self.let_go(fingerprint)
 
 
@@ -159,7 +169,7 @@ def _read_kept(autosave: Autosave, tick: Tick, say: Say) -> Any:
     return autosave.kept()
 
 
-def _close_all(files: dict[Any, tuple[ObjectBook, Autosave, Callable[[], None]]], _: object = None) -> None:
+def _close_all(files: Files, _: object = None) -> None:
     for _, autosave, leave in files.values():
         leave()
         try:

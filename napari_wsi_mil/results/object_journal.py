@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
-from napari_wsi_mil.errors import StoreError
+from napari_wsi_mil.errors import BadRequest, StoreError
 from napari_wsi_mil.results.object_json import classes_json, feature_of, slide_json
 from napari_wsi_mil.results.object_replay import FORMAT, VERSION, Kept, replayed, together
 from napari_wsi_mil.slide.remembered import config_folder
@@ -71,6 +71,11 @@ class Autosave:
         message = f"{slide.name}: it is shown by {MOST_SESSIONS} sessions at once; close some to keep objects of this."
         raise StoreError(message)
 
+    @property
+    def shared(self) -> bool:
+        """Whether another book of the slide, here or in another program, has the slide's first file."""
+        return self.path != autosave_path(self._slide.fingerprint)
+
     def kept(self) -> Kept | None:
         """Return what earlier sessions left, None where that is nothing, with notes on what is damaged.
 
@@ -98,10 +103,13 @@ class Autosave:
         """Write what the book holds now, and from now on each change of its objects and classes.
 
         Not `at_once`: all of it waits for `flush`, which a window calls when it has time and can show an error. The old
-        file stays until the new one is whole.
+        file stays until the new one is whole. Raises BadRequest while another book is followed, which would be lost.
         """
         assert self._read, "what earlier sessions left would be written over: see what was `kept` first"
-        self.stop()
+        if self._book not in (None, book):
+            message = f"{self.path}: keeps the objects of another book; `take` a file for this one, or use that book."
+            raise BadRequest(message)
+        self._stop()
         self._book, self._due = book, True
 
         def note(change: Change) -> None:
@@ -177,7 +185,11 @@ class Autosave:
                 stream.close()
 
     def stop(self) -> None:
-        """Write what waits and follow no more; the file stays."""
+        """Write what waits and follow no more; the file stays, and is to be seen again before it is written over."""
+        self._read = False
+        self._stop()
+
+    def _stop(self) -> None:
         try:
             self.flush()
         finally:

@@ -9,7 +9,7 @@ from shapely import box
 
 pytest.importorskip("qtpy")
 
-from napari_wsi_mil.gui.objects_files import Keeper, _close_all
+from napari_wsi_mil.gui.objects_files import SHARED, Keeper, _close_all
 from napari_wsi_mil.results.object_book import ObjectBook
 from napari_wsi_mil.results.object_journal import autosave_path
 from napari_wsi_mil.results.objects import MaskObject
@@ -39,6 +39,27 @@ def test_a_slide_opened_twice_has_one_file(qtbot) -> None:
     with qtbot.waitSignal(keeper.restored, timeout=5000):
         keeper.follow(again, twice[0])
     assert sorted(again.objects) == [1, 2, 3]
+    keeper.close()
+
+
+def test_two_books_of_one_slide_are_both_kept_and_that_is_said(qtbot) -> None:
+    keeper, (book, other), one = Keeper(), (ObjectBook(), ObjectBook()), slide()
+    book.add_many([square(1, 0)])
+    keeper.follow(book, one)
+    qtbot.waitUntil(autosave_path("a" * 32).exists, timeout=5000)
+    with qtbot.waitSignal(keeper.restored, timeout=5000) as told:
+        keeper.follow(other, one)
+    assert told.args == [other, SHARED]
+    assert dict(other.objects) == {}
+    other.add_many([square(1, 500)])
+    book.add_many([square(2, 700)])
+    keeper.follow(book, one)
+    keeper.close()
+    again = ObjectBook()
+    with qtbot.waitSignal(keeper.restored, timeout=5000) as told:
+        keeper.follow(again, one)
+    assert sorted(obj.outline.bounds[0] for obj in again.objects.values()) == [0, 500, 700]
+    assert SHARED not in told.args[1]
     keeper.close()
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from shapely import box
 
-from napari_wsi_mil.errors import StoreError
+from napari_wsi_mil.errors import BadRequest, StoreError
 from napari_wsi_mil.results.object_book import ObjectBook
 from napari_wsi_mil.results.object_journal import Autosave, autosave_path
 from napari_wsi_mil.results.objects import DEFAULT_CLASSES, MaskObject, SlideRef
@@ -256,6 +256,22 @@ def test_what_is_there_is_never_written_over_unseen():
     with pytest.raises(AssertionError, match="see what was `kept` first"):
         autosave.follow(ObjectBook())
     autosave.close()
+
+
+def test_another_book_is_never_written_over_the_first():
+    autosave, book = begun()
+    book.accept(box(0, 0, 1, 1))
+    with pytest.raises(BadRequest, match="keeps the objects of another book; `take` a file for this one"):
+        autosave.follow(ObjectBook())
+    book.accept(box(2, 2, 4, 4))
+    autosave.follow(book)
+    # also not after the first was left: what it holds comes first
+    autosave.stop()
+    with pytest.raises(AssertionError, match="see what was `kept` first"):
+        autosave.follow(ObjectBook())
+    assert [one.outline.area for one in autosave.kept().objects] == [1, 4]
+    autosave.close()
+    assert len(left().objects) == 2
 
 
 def test_classes_are_kept_in_order():

@@ -5,7 +5,8 @@
 asked for alone by its tight box, by 1, 3 and 5 points, and by simulated corrections: first click in the middle, each
 next one in the middle of the largest error, with the answer before as mask, up to `--clicks`.
 
-Answers come from the model, from the plain SAM inside it (no tokens, one view), and from the box and the ellipse in
+Answers count as a run draws them: of a box the parts that lie in it, without small ones; `--whole` counts all parts.
+They come from the model, from the plain SAM inside it (no tokens, one view), and from the box and the ellipse in
 it. `--way object` shows each object in the middle and at twice its size, as a slide's window about a small prompt does.
 """
 
@@ -108,6 +109,7 @@ def main() -> None:
     parse.add_argument("--way", choices=("tile", "object"), default="tile")
     parse.add_argument("--every", type=int, default=1, help="only every n-th tile")
     parse.add_argument("--clicks", type=int, default=10, help="corrections at most; 0: none")
+    parse.add_argument("--whole", action="store_true", help="count all parts of answers, also those a run drops")
     parse.add_argument("--draws", type=int, default=1000, help="bootstrap draws over tiles; 0: no intervals")
     parse.add_argument("--seed", type=int, default=0)
     parse.add_argument("--threads", type=int, default=2)
@@ -121,7 +123,7 @@ def main() -> None:
         found = {}
         for name, model in models.items():
             print(f"{name}: {len(tiles)} tiles", file=sys.stderr, flush=True)
-            found[name] = measure(model, tiles, clicks=args.clicks, way=args.way, seed=args.seed)
+            found[name] = measure(model, tiles, clicks=args.clicks, way=args.way, whole=args.whole, seed=args.seed)
     except WsiMilError as error:
         raise SystemExit(str(error)) from error
     text = report(found, draws=args.draws, seed=args.seed)

@@ -22,8 +22,8 @@ REACH = 2
 """Cells from a point to a part that it still means."""
 FAR = 1 / 16
 """Share of the side from points to the nearest part, where no part is within `REACH`."""
-SPECK = 0.02
-"""A part smaller than this share of the largest is a speck, unless a point is on it."""
+SPECK = 0.2
+"""A part smaller than this share of the largest is a speck or a neighbour's edge, unless a point is on it."""
 LEAST = 4
 """Cells of the smallest part, and of the smallest hole."""
 STEEP = 6.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from napari_wsi_mil.models.prompted import Prompt
 from napari_wsi_mil.ticks import no_tick
+from napari_wsi_mil.tiles.contour import Meant, meant_part
 from napari_wsi_mil.training.segment_prompts import centre_of, corrected, error_click, points_in, tight_box
 from napari_wsi_mil.training.segment_scenes import centred, compose
 
@@ -43,6 +44,8 @@ class Shown:
     high: Embedding
     low: Embedding | None
     scene: Scene
+    whole: bool = False
+    """Whether answers count with all their parts, also those that a run does not draw."""
 
 
 @dataclass
@@ -148,6 +151,7 @@ def measure(
     clicks: int = 10,
     way: Way = "tile",
     most: int | None = None,
+    whole: bool = False,
     seed: int = 0,
     tick: Tick = no_tick,
 ) -> Marks:
@@ -155,13 +159,15 @@ def measure(
 
     The first point is the middle of the object, further ones are random pixels of it (by seed and tile). Corrections
     start there, too; each next click is in the middle of the largest error, and the answer's logits go along as mask.
-    An object is clicked on until Dice is `ENOUGH`. Dice and rims are at the pixels of the view.
+    An object is clicked on until Dice is `ENOUGH`. Dice and rims are at the pixels of the view; answers count as a run
+    draws them, `whole` with all parts.
     """
     marks = Marks()
     for done, tile in enumerate(tiles):
         tick(done, len(tiles))
         rng = np.random.default_rng([seed, done])
-        for view in shown(model, tile, way=way, most=most):
+        for found in shown(model, tile, way=way, most=most):
+            view = replace(found, whole=whole)
             marks.tiles += [tile.name] * len(view.masks)
             ask_all(model, view, marks, rng)
             marks.clicks += click_all(model, view, clicks)
@@ -186,7 +192,26 @@ def ask_all(model: PromptModel, view: Shown, marks: Marks, rng: np.random.Genera
 def answers(model: PromptModel, view: Shown, prompts: Sequence[Prompt]) -> tuple[list[Mask], npt.NDArray[np.float32]]:
     """Return masks at the pixels of the view, and the logits (N, m, m) behind them."""
     found = model.decode(view.high, prompts, low=view.low)
-    return list((found.logits()[:, 0] > 0).numpy()), found.raw[:, 0].numpy()
+    masks = list((found.logits()[:, 0] > 0).numpy())
+    if not view.whole:
+        masks = [as_drawn(mask, prompt) for mask, prompt in zip(masks, prompts, strict=True)]
+    return masks, found.raw[:, 0].numpy()
+
+
+def as_drawn(answer: Mask, prompt: Prompt) -> Mask:
+    """Return the parts of an answer that a prompt means, as a run draws them; see `tiles.contour.meant_part`."""
+    region = None
+    if prompt.box is not None:
+        (y0, x0), (y1, x1) = (edges.clip(0, len(answer)).astype(int) for edges in _outer(prompt.box))
+        region = np.zeros_like(answer)
+        region[y0:y1, x0:x1] = True
+    on, beside = (prompt.points_yx[prompt.labels == label] + 0.5 for label in (1, 0))
+    return meant_part(answer, Meant(on.astype(float), beside.astype(float), region))
+
+
+def _outer(box: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return the corners of the smallest whole pixels around a box, 0 at the outer corner of the view."""
+    return np.floor(box[:2] + 0.5), np.ceil(box[2:] + 0.5)
 
 
 def click_all(model: PromptModel, view: Shown, clicks: int) -> list[list[float]]:

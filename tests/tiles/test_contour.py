@@ -42,6 +42,12 @@ def test_a_region_means_the_parts_that_lie_in_it_by_half_without_specks():
     assert np.array_equal(meant_part(mask, meant(region=region)), boxes((2, 2, 12, 12), (8, 20, 18, 30)))
 
 
+def test_a_region_leaves_out_edges_of_neighbours_unless_a_point_is_on_them():
+    mask, region = boxes((2, 2, 12, 12), (20, 2, 21, 21), (30, 2, 35, 6)), boxes((0, 0, 40, 25))
+    assert np.array_equal(meant_part(mask, meant(region=region)), boxes((2, 2, 12, 12), (30, 2, 35, 6)))
+    assert np.array_equal(meant_part(mask, meant((20.5, 9), region=region)), mask)
+
+
 def test_a_point_beside_drops_its_part_unless_another_lies_on_it():
     mask = boxes((2, 2, 10, 10), (20, 20, 30, 30))
     everywhere = np.ones_like(mask)

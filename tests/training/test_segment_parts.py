@@ -21,7 +21,7 @@ from napari_wsi_mil.training.segment_losses import (
     rims,
     sam_loss,
 )
-from napari_wsi_mil.training.segment_marks import Marks, box_mask, dice, ellipse_mask, rim_score
+from napari_wsi_mil.training.segment_marks import Marks, as_drawn, box_mask, dice, ellipse_mask, rim_score
 from napari_wsi_mil.training.segment_recipe import SegmentRecipe
 from napari_wsi_mil.training.segment_scenes import SHAPE, Pose, Scene, centred, compose, draw_pose, paste_shape
 from napari_wsi_mil.training.segment_tiles import OutlinedTile, put_aside
@@ -250,3 +250,11 @@ def test_the_shared_tiles_read(request):
     val = read_glands(folder / "ebhi_seg", "val")
     assert (len(val), sum(len(one.numbers()) for one in val)) == (331, 2021)
     assert len(read_nuclei(folder / "nuclei_dsb2018")) == 107
+
+
+def test_answers_count_as_they_are_drawn():
+    answer = rectangle(40, 5, 5, 15, 15) | rectangle(40, 5, 20, 10, 22) | rectangle(40, 30, 0, 40, 40)
+    boxed = as_drawn(answer, Prompt.of(box=(4.5, 4.5, 14.5, 24.5)))
+    assert np.array_equal(boxed, rectangle(40, 5, 5, 15, 15))  # 10 of 100 px is a neighbour's, the rest lies outside
+    clicked = as_drawn(answer, Prompt.of([(35, 20), (6, 6)], [1, 0]))
+    assert np.array_equal(clicked, rectangle(40, 30, 0, 40, 40))

@@ -90,8 +90,7 @@ def trajectory(
 
 def reading(plan: ZoomPlan) -> ReadingCount:
     """Return what a plan reads, as if every view lay in one tile."""
-    last = plan.counts[-2]
-    small = sum(plan.counts[:-2])
-    pixels = small * plan.source_px**2 + last * plan.last_source_px**2
+    number = sum(count for count, _ in plan.readings)
+    pixels = sum(count * px**2 for count, px in plan.readings)
     views = {plan.view_px: sum(plan.counts[:-1]), plan.final_px: plan.counts[-1]}
-    return ReadingCount(views, pixels, 2 * pixels, small + last, 1000 * (small + last), 10_000)
+    return ReadingCount(views, pixels, 2 * pixels, number, 1000 * number, 10_000)

@@ -129,7 +129,7 @@ class ViewReader:
         self.slide, self.frame, self.plan = slide, frame, plan
         self.tally, self.layers, self.dark = Tally(), list[Layer](), False
         self._watch, self._kept, self._coarse = watch or Watch(), BlockCache(KEPT_BYTES), CoarsePictures()
-        self._finished, self._steps = 0, STEPS * (sum(plan.counts[:-1]) + 1)
+        self._finished, self._steps = 0, STEPS * (sum(count for count, _ in plan.readings) + 1)
 
     def __call__(self, rois: Rois, px: int) -> torch.Tensor:
         """Read regions (1, K) of the next depth as (1, K, 3, px, px) float32 0..1 on the CPU, glass black.
@@ -233,7 +233,9 @@ def _nodes(walk: Walk, reader: ViewReader, network: MagNet) -> tuple[ZoomNode, .
         for k, (centre, side) in enumerate(zip(centres.tolist(), sides.tolist(), strict=True)):
             parent = above + k // patches if depth else None
             scale = 1.0 if parent is None else side / out[parent].side_px0
-            level = reader.layers[max(depth - 1, 0)].levels[k // patches]
+            level = (
+                reader.layers[depth].levels[k] if plan.reread else reader.layers[max(depth - 1, 0)].levels[k // patches]
+            )
             frozen = bool(depth) and k % patches == 0 and network.frozen(depth)
             node = ZoomNode(
                 names[first + k], depth, parent, (centre[0], centre[1]), side, scale, side / px, level, px, frozen

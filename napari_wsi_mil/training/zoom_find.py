@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from napari_wsi_mil.models.magnet.localiser import Localiser
-from napari_wsi_mil.models.magnet.magnet import MagNet, Rois, dense
+from napari_wsi_mil.models.magnet.magnet import MagNet, Rois
+from napari_wsi_mil.models.magnet.shown import dense
 from napari_wsi_mil.training.zoom_colour import Crops, colour_weights, start_from_colour
 from napari_wsi_mil.training.zoom_data import Frames, Pose, ZoomSlide
 from napari_wsi_mil.training.zoom_guide import covered

@@ -66,9 +66,10 @@ def look(fit: ZoomFit, slide: ZoomSlide, pose: Pose, *, more: int = MORE) -> See
         some = torch.randint(len(scale), (more,), generator=fit.generator)
         away = 2 * torch.rand(more, 2, generator=fit.generator) - 1
         spots = guide.place[about] + away * scale[some, None] * 0.7
-        # Readings are half as fine as a view of their own would be: so are these.
-        coarse = fit.frames.read(slide, pose, Rois(spots, scale[some]), max(px // 2, 1))
-        extra = _bytes(functional.interpolate(coarse, (px, px), mode="bilinear", align_corners=True))
+        # Sampled from its parent's reading, a view is half as fine as one of its own would be: so are these.
+        fine = px if fit.network.plan.reread else max(px // 2, 1)
+        read = fit.frames.read(slide, pose, Rois(spots, scale[some]), fine)
+        extra = _bytes(functional.interpolate(read, (px, px), mode="bilinear", align_corners=True))
         centre, scale = torch.cat((centre, spots)), torch.cat((scale, scale[some]))
     return Seen(finals, extra, tiles_in(centre, scale, guide), slide.label)
 

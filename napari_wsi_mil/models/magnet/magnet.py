@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -13,10 +12,10 @@ from torch.nn import functional
 
 from napari_wsi_mil.models.magnet.localiser import Localiser, keep_apart, locate, sparse_map
 from napari_wsi_mil.models.magnet.plan import ZoomPlan
-from napari_wsi_mil.models.magnet.sampler import cut
+from napari_wsi_mil.models.magnet.sampler import cut, moved
+from napari_wsi_mil.models.magnet.shown import dense, shrunk
 from napari_wsi_mil.models.registry import build, register
 
-PLAN_OPTIONS = frozenset(field.name for field in dataclasses.fields(ZoomPlan))
 AUXILIARY: Mapping[str, object] = {"widths": (16, 32, 64), "depths": (1, 1), "n_features": 128}
 """Options of the own small network that stands in for the paper's ResNet-18 in the auxiliary classifiers."""
 
@@ -64,7 +63,8 @@ class MagNet(nn.Module):
     Ours, where the paper is silent or needs weights we cannot ship: `cnn` is any registered encoder (paper: ImageNet
     Inception-v3); the GRU's width `hidden`, its last state, ReLU between linear layers; the next layer convolves the
     view sampled from its parent's reading, so gradients reach all layers, and only its source is read again; the
-    final views are sampled from readings of 448 px. Auxiliary classifiers, for training only, see the views of the
+    final views are sampled from readings of 448 px (with `reread` in the plan every view is read anew, with the same
+    gradient). Auxiliary classifiers, for training only, see the views of the
     first and of the last layer (paper: layers 1 and 3 of 3), by a small own network or any encoder instead of an
     ImageNet ResNet-18. With `density` (ours, off by default) the localisation nets see 1 - RGB, and 0 where the
     reading is black: black glass is darker than any lesion, so every edge of tissue would draw them; final views stay
@@ -90,7 +90,7 @@ class MagNet(nn.Module):
         **plan: Any,
     ) -> None:
         super().__init__()
-        self.plan = _plan(plan)
+        self.plan = ZoomPlan.of(plan)
         self.n_classes, self.density, self.cnn_px = n_classes, density, cnn_px
         self.localisers = nn.ModuleList(Localiser(nets) if nets else nn.Identity() for nets in self._nets())
         self.cnn = build(cnn, **(cnn_options or {}))
@@ -136,33 +136,35 @@ class MagNet(nn.Module):
 
         The root is read at `source_px`, deeper regions too, the parents of final views at `last_source_px`; `read`
         gets regions without gradients. Views are sampled bilinearly; with `linearised`, for training, gradients to
-        theta come from linearised multi-sampling (values stay the bilinear ones) with noise from `generator`.
+        theta come from linearised multi-sampling (values stay the bilinear ones) with noise from `generator`. With
+        `reread` in the plan views are read, as is said there; the gradient is that of sampling the reading itself.
         """
         plan, like = self.plan, cast("torch.Tensor", self.mean)
-        sample = functools.partial(cut, linear=linearised, generator=generator)
+        sample, keep = (functools.partial(way, linear=linearised, generator=generator) for way in (cut, moved))
         rois = [Rois(like.new_zeros(batch, 1, 2), like.new_ones(batch, 1))]
         inputs: list[torch.Tensor] = []
-        thetas, maps, scores = [], [], []
+        thetas: list[torch.Tensor] = []
+        maps, scores = [], []
         for depth in range(1, plan.layers + 1):
-            source = self._read(read, rois[-1], self._source_px(depth))
+            source = self._read(read, rois[-1], plan.readings[depth - 1][1])
             coded = dense(source) if self.density else source
-            if not inputs:
-                # the root has no parent to be sampled from: mean over areas of its own reading
-                root = functional.interpolate(coded.flatten(0, 1), size=(plan.view_px, plan.view_px), mode="area")
-                inputs.append(root.view(batch, 1, *root.shape[1:]))
+            if not inputs:  # the root has no parent to be sampled from
+                inputs.append(shrunk(coded, plan.view_px))
+            elif plan.reread:
+                inputs.append(keep(shrunk(coded, plan.view_px), thetas[-1]))
             seen, p, theta = self._locate(inputs[-1], depth)
-            if depth < plan.layers:
+            if depth < plan.layers and not plan.reread:
                 inputs.append(sample(coded, theta, plan.view_px))
             rois.append(compose(rois[-1], theta))
             thetas.append(theta)
             maps.append(p)
             scores.append(seen)
-        finals = sample(source, thetas[-1], plan.final_px)
+        if plan.reread:
+            finals = keep(self._read(read, rois[-1], plan.final_px), thetas[-1])
+        else:
+            finals = sample(source, thetas[-1], plan.final_px)
         shown = [dense(view) for view in inputs] if self.density else inputs
         return Walk(tuple(rois), tuple(thetas), tuple(maps), tuple(scores), (*shown, finals), tuple(inputs))
-
-    def _source_px(self, depth: int) -> int:
-        return self.plan.last_source_px if depth == self.plan.layers else self.plan.source_px
 
     def _read(self, read: Read, rois: Rois, px: int) -> torch.Tensor:
         like = cast("torch.Tensor", self.mean)
@@ -265,31 +267,12 @@ def compose(parents: Rois, theta: torch.Tensor) -> Rois:
     return Rois(centre + scale[..., None] * theta[..., 1:], scale * theta[..., 0])
 
 
-def dense(views: torch.Tensor) -> torch.Tensor:
-    """Return 1 - views (..., 3, h, w), but 0 where all three are 0: RGB into density, and density back into RGB."""
-    there = views.amax(-3, keepdim=True) > 0
-    return torch.where(there, 1 - views, views)
-
-
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
     """Return log(p / (1 - p)) of every class (B, C); a single logit is its own."""
     if logits.shape[-1] == 1:
         return logits
     others = [torch.cat((logits[:, :c], logits[:, c + 1 :]), 1).logsumexp(1) for c in range(logits.shape[1])]
     return logits - torch.stack(others, 1)
-
-
-def _plan(options: Mapping[str, Any]) -> ZoomPlan:
-    unknown = sorted(options.keys() - PLAN_OPTIONS)
-    if unknown:
-        message = f"unknown options {', '.join(unknown)}; a plan has {', '.join(sorted(PLAN_OPTIONS))}"
-        raise TypeError(message)
-    tuples = {
-        name: tuple(kind(n) for n in options[name])
-        for name, kind in (("patches", int), ("min_scales", float))
-        if name in options
-    }
-    return ZoomPlan(**{**options, **tuples})
 
 
 @register("magnet")

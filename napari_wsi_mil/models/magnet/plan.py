@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT_NAME = "I_1"
 """Name of the view of the whole slide; the k-th patch of I_abc is I_abck, k from 1, as in the paper's figure 5."""
@@ -40,6 +44,10 @@ class ZoomPlan:
     apart: bool = False
     """Ours: nets that look at one view take turns, and what lies in the views of those before is 0 to the next. Nets
     that start alike, or learn the same, still look at different places."""
+    reread: bool = False
+    """Ours: every view is a reading of its own region, not a sample of its parent's reading. Views of all layers but
+    the last are means of their own readings at `source_px`, final views are read at `final_px`, and `last_source_px`
+    falls away: as many pixels, each in full detail."""
     grey: int = 15
     """Pixels whose R, G and B differ by less than this (max - min, 0..255) are glass: made black before any network."""
 
@@ -56,6 +64,20 @@ class ZoomPlan:
         if not all(0 < scale <= 1 for scale in (self.min_scale, *self.min_scales)):
             message = f"expected least scales above 0 and at most 1, got {(self.min_scale, *self.min_scales)}"
             raise ValueError(message)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> ZoomPlan:
+        """Return the plan of keywords, as a card keeps them; raises TypeError for others and ValueError."""
+        fields = sorted(field.name for field in dataclasses.fields(cls))
+        if unknown := sorted(options.keys() - set(fields)):
+            message = f"unknown options {', '.join(unknown)}; a plan has {', '.join(fields)}"
+            raise TypeError(message)
+        tuples = {
+            name: tuple(kind(n) for n in options[name])
+            for name, kind in (("patches", int), ("min_scales", float))
+            if name in options
+        }
+        return cls(**{**options, **tuples})
 
     def floor(self, depth: int) -> float:
         """Return the least scale of views of a layer, from 1."""
@@ -75,6 +97,16 @@ class ZoomPlan:
     def n_views(self) -> int:
         """Views in all, the paper's count of patches: 28 for (3, 2, 3), 64 for (3, 2, 3, 2)."""
         return sum(self.counts)
+
+    @property
+    def readings(self) -> tuple[tuple[int, int], ...]:
+        """How many regions are read, and at which side in px, reading by reading."""
+        counts, last = self.counts, self.layers - 1
+        if self.reread:
+            return (*((count, self.source_px) for count in counts[:-1]), (counts[-1], self.final_px))
+        return tuple(
+            (count, self.last_source_px if depth == last else self.source_px) for depth, count in enumerate(counts[:-1])
+        )
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all views, depth by depth, children of one parent side by side."""

@@ -83,6 +83,20 @@ def cut(
     return views.view(batch, parents * times, *views.shape[1:])
 
 
+def moved(views: torch.Tensor, theta: torch.Tensor, *, linear: bool, generator: torch.Generator | None) -> torch.Tensor:
+    """Return readings (B, K, C, px, px) of the views `theta` (B, K, 3) unchanged, with gradients to theta.
+
+    A pixel of the reading at g lies at s * g + t of the parent; were theta another, the reading would show its own
+    place g + ((s g + t) - (s0 g + t0)) / s0 there. The gradient is that of sampling it at these places, by either way.
+    """
+    if not theta.requires_grad:
+        return views
+    fixed = theta.detach()
+    own = torch.cat((theta[..., :1] / fixed[..., :1], (theta[..., 1:] - fixed[..., 1:]) / fixed[..., :1]), -1)
+    found = cut(views, own, views.shape[-1], linear=linear, generator=generator)
+    return views + (found - found.detach())
+
+
 class _Fit(NamedTuple):
     align_corners: bool
     repeat: int

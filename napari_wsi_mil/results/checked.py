@@ -13,10 +13,10 @@ MOST_TEXT = 10_000
 """Letters of any text."""
 
 
-def parsed(text: str) -> Any:
-    """Return what JSON text says; raises ValueError for text that is none, NaN and infinities included."""
+def parsed(text: str, *, constants: bool = False) -> Any:
+    """Return what JSON text says; raises ValueError for text that is none; NaN and infinities need `constants`."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=float if constants else _refuse)
     except RecursionError as error:
         message = "brackets nested too deeply"
         raise ValueError(message) from error

@@ -127,7 +127,8 @@ def _content(path: Path | str) -> Any:
     try:
         if len(raw) > MOST_BYTES:
             refuse(f"larger than {MOST_BYTES} bytes")
-        return parsed(raw.decode("utf-8-sig"))
+        # QuPath writes NaN for measurements it could not make; what is taken over is looked at on its own
+        return parsed(raw.decode("utf-8-sig"), constants=True)
     except ValueError as error:
         message = f"{path}: is no GeoJSON ({error!s:.200}); expected outlines as this program or QuPath saves them."
         raise StoreError(message) from error

@@ -125,13 +125,23 @@ def _class(properties: Mapping[str, Any], kinds: dict[str, ObjectClass]) -> Obje
     label = {"name": label} if isinstance(label, str) else label or {}
     if not isinstance(label, dict):
         refuse("classification should be an object")
-    names = label.get("names") or [label.get("name") or ""]  # QuPath 0.6: ["Tumor", "Positive"]
+    names = label.get("names") or _lineage(label)  # QuPath from 0.4 on: ["Tumor", "Positive"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         refuse("classification should have a name")
     name = "".join(letter for letter in ": ".join(names)[:MOST_NAME] if letter.isprintable()).strip() or UNCLASSIFIED
     if name not in kinds:
         kinds[name] = ObjectClass(name, _colour(label) or GREY)
     return kinds[name]
+
+
+def _lineage(label: Mapping[str, Any]) -> list[Any]:
+    """Return the name of a class behind those it is derived from, as QuPath up to 0.3 nests them."""
+    names: list[Any] = []
+    one: Any = label
+    while isinstance(one, dict) and len(names) < DEEPEST:
+        names.insert(0, one.get("name") or "")
+        one = one.get("parentClass")
+    return names
 
 
 def _colour(label: Mapping[str, Any]) -> Colour | None:

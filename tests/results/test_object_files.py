@@ -182,7 +182,7 @@ def _first(content):
 
 CASES = {
     "no JSON": (lambda _: "{", "is no GeoJSON"),
-    "NaN": (lambda _: '{"type": NaN}', "NaN is no number"),
+    "NaN": (lambda _: '{"type": NaN}', "got the type nan"),
     "deep": (lambda _: "[" * 100_000, "is no GeoJSON"),
     "bytes": (lambda _: "\ud800".encode("utf-8", "surrogatepass").decode("latin1") + "{", "is no GeoJSON"),
     "number": (lambda _: 5, "features should be a list"),

@@ -157,6 +157,7 @@ def _texts(trained: TrainedSegment, job: SegmentJob) -> Texts:
     asked = ", ".join(others[source] for source in recipe.asked)
     tissue = recipe.tissue_steps + recipe.more_steps
     further = f", then for all of these and the glands ({tissue} steps)" if tissue else ""
+    kept = "that gives clicks and boxes their first guess" if recipe.options.get("tissue") else "since dropped"
     return Texts(
         title="WSI-SAM, small: glands, nuclei and other things by prompt",
         task="The outline of what a box, clicks, a scribble or an earlier mask point at",
@@ -168,7 +169,7 @@ def _texts(trained: TrainedSegment, job: SegmentJob) -> Texts:
         data=(
             f"{trained.glands} tiles with glands and {trained.nuclei} with nuclei, read as {MPP} um/px although their "
             f"pixel size is not published. The SAM inside was asked for {asked} ({recipe.steps} steps of "
-            f"{recipe.batch} pictures){further}; its encoder also learned, by a head since dropped, where "
+            f"{recipe.batch} pictures){further}; its encoder also learned, by a head {kept}, where "
             f"glands and nuclei and their rims are. Then it was frozen, and tokens and fusion modules learned "
             f"on outlined glands and nuclei ({recipe.token_steps} steps), the expectation of overlap with them."
         ),

@@ -42,11 +42,11 @@ class SegmentRecipe:
     """What SAM is asked for in its stage: other objects than the glands the tokens are for, as in the paper."""
     steps: int = 1600
     """Of stage "sam"."""
-    tissue_steps: int = 600
+    tissue_steps: int = 1250
     """Of stage "tissue"; without it and "more" SAM never is asked for a gland."""
-    more_steps: int = 650
+    more_steps: int = 3400
     """Of stage "more": as "tissue", with a rate that rises and falls anew; 0 leaves it out."""
-    token_steps: int = 500
+    token_steps: int = 300
     """Of stage "tokens"."""
     batch: int = 4
     """Pictures per step."""
@@ -70,7 +70,7 @@ class SegmentRecipe:
     """Stages "tissue" and "more": share of pictures asked with hints of the tissue head, as tokens always are."""
     summed: float = 1.0
     """Stage "tokens": weight of the loss of the mask with SAM's own added, which is what is used; the paper: 0."""
-    nuclei: float = 0.25
+    nuclei: float = 0.2
     """Share of pictures made of tiles with outlined nuclei."""
     bfloat16: bool = True
     """Train in mixed precision; the kept weights and all measurements are float32."""

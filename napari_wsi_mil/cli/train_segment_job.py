@@ -33,9 +33,9 @@ PROTOCOL = (
     "rim_f (boundary F-score, rims within 2 px) are means over objects, by tight box and by 1, 3 and 5 points (the "
     "first in the middle of the object, further ones random, seed 0). within_n_clicks: share of objects at Dice 0.85 "
     "after at most n clicks, the first in the middle, each next in the middle of the largest error, with the answer "
-    "before as mask. Answers count as a run draws them: of a box the parts in it from a fifth of the largest. plain: the "
-    "same weights without tokens and hints, one view. 'the box itself' and 'ellipse' are the filled "
-    "box and the ellipse in it."
+    "before as mask. Answers count as a run draws them: of a box the parts in it from a fifth of the largest. plain: "
+    "the same weights without tokens and hints, one view. 'the box itself' and 'ellipse' are the filled box and the "
+    "ellipse in it."
 )
 LIMITS = (
     "Learned on bowel glands of one hospital and on nuclei of few slides; never validated on other organs, scanners "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import typer
+
 from napari_wsi_mil.cli.segment_prompts import read_prompts
 from napari_wsi_mil.cli.segment_words import Asked
 from napari_wsi_mil.cli.within import read_outlines
@@ -14,10 +16,11 @@ from napari_wsi_mil.results.finds import Limits
 from napari_wsi_mil.results.objects import UNCLASSIFIED, MaskObject, ObjectClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from napari_wsi_mil.cli.within import Outlines
+    from napari_wsi_mil.results.prompts import SlidePrompt
     from napari_wsi_mil.runs.segment import Answer, Segmenter
     from napari_wsi_mil.slide import Slide
     from napari_wsi_mil.ticks import Tick
@@ -169,15 +172,24 @@ def asked_each(segmenter: Segmenter, reading: Reading, tick: Tick) -> Told:
 
 
 def asked_all(segmenter: Segmenter, reading: Reading, tick: Tick) -> Told:
-    """Return the objects that a grid of prompts, or the top tiles of an attention, lead to; there may be none."""
+    """Return the objects that a grid of prompts, or the top tiles of an attention, lead to; there may be none.
+
+    A run that takes long is told of on standard error before it begins.
+    """
     from napari_wsi_mil.runs.seeds import seeds_of
-    from napari_wsi_mil.runs.segment_all import find_all, find_at
+    from napari_wsi_mil.runs.segment_all import find_at, grid_prompts
+    from napari_wsi_mil.runs.segment_plan import planned
 
     ways = reading.ways
+    prompts: Sequence[SlidePrompt]
     if ways.seeds and reading.attention is not None:
-        finds = find_at(segmenter, seeds_of(reading.attention, top=ways.seeds), tick=tick)
+        prompts = seeds_of(reading.attention, top=ways.seeds)
     else:
-        finds = find_all(segmenter, region=reading.region, spacing_um=ways.spacing_um, tick=tick)
+        prompts = grid_prompts(segmenter, reading.region, spacing_um=ways.spacing_um)
+    plan = planned(segmenter, prompts, tick=tick)
+    if plan.long:
+        typer.echo(f"{segmenter.slide.name}: {plan.words()}; Ctrl-C stops it, then nothing is written.", err=True)
+    finds = find_at(segmenter, prompts, tick=tick)
     objects = finds.objects(ways.limits, class_name=ways.named)
     return _with_attention(objects, reading), finds.asked, finds.notes
 

@@ -57,10 +57,18 @@ def find_all(
     Raises NoTissue where no point falls into the region, BadRequest for a spacing that cannot be, SlideReadError,
     Cancelled.
     """
-    given = stored_tissue(segmenter.slide).require(segmenter.slide.name) if region is None else region
+    return find_at(segmenter, grid_prompts(segmenter, region, spacing_um=spacing_um), tick=tick)
+
+
+def grid_prompts(
+    segmenter: Segmenter, region: Region | None = None, *, spacing_um: float | None = None, tick: Tick = no_tick
+) -> list[SlidePrompt]:
+    """Return what `find_all` asks, row by row; `tick` is told while tissue is looked for. Raises as it does."""
+    slide = segmenter.slide
+    given = stored_tissue(slide, tick=tick).require(slide.name) if region is None else region
     spacing = segmenter.side_um / POINTS_PER_SIDE if spacing_um is None else spacing_um
     points = grid_points(segmenter, given, spacing_um=spacing)
-    return find_at(segmenter, [SlidePrompt(points_yx0=((y, x),), labels=(1,)) for y, x in points.tolist()], tick=tick)
+    return [SlidePrompt(points_yx0=((y, x),), labels=(1,)) for y, x in points.tolist()]
 
 
 def find_at(segmenter: Segmenter, prompts: Sequence[SlidePrompt], *, tick: Tick = no_tick) -> Finds:

@@ -1,0 +1,89 @@
+"""How much there is to ask before it is asked: prompts, windows, and about how long a run would take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_wsi_mil.ticks import no_tick
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_wsi_mil.results.prompts import SlidePrompt
+    from napari_wsi_mil.runs.segment import Segmenter
+    from napari_wsi_mil.ticks import Tick
+    from napari_wsi_mil.tiles.windows import Window
+
+    Group = list[SlidePrompt]
+
+LONG_S = 120.0
+"""A run that will take longer is told of before it begins."""
+FEW_WINDOWS, TRIED, TRIED_S = 8, 3, 2.0
+"""Runs of so few windows are not weighed; else so many windows are tried, or until so many seconds went by."""
+LOOKED_AT = 32
+"""Windows among which those to try are looked for."""
+EVERY = 1000
+"""Prompts between two ticks."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would ask."""
+
+    prompts: int
+    windows: int
+    """In which they are asked first; objects that leave theirs are asked in wider ones too."""
+    seconds: float | None = None
+    """About how long it will take, from a few windows tried; None where these are few."""
+
+    @property
+    def long(self) -> bool:
+        """Whether to tell before it begins."""
+        return self.seconds is not None and self.seconds > LONG_S
+
+    def words(self) -> str:
+        """Return it in a few words."""
+        words = f"{self.prompts:,} prompts in {self.windows:,} windows"
+        return words if self.seconds is None else f"{words}, about {duration(self.seconds)}"
+
+
+def planned(segmenter: Segmenter, prompts: Sequence[SlidePrompt], *, tick: Tick = no_tick) -> Plan:
+    """Return what asking all prompts takes; a few windows are asked for it, and are encoded for the run.
+
+    Raises what `Segmenter.answers` does.
+    """
+    groups: dict[Window, Group] = {}
+    for number, prompt in enumerate(prompts):
+        if number % EVERY == 0:
+            tick(0, 1)
+        groups.setdefault(segmenter.window(prompt), []).append(prompt)
+    together = list(groups.values())
+    if len(together) <= FEW_WINDOWS:
+        return Plan(len(prompts), len(together))
+    began, asked = time.perf_counter(), 0
+    for group in _samples(segmenter, together):
+        segmenter.answers(group, tick=lambda _done, _total: tick(0, 1))
+        asked += 1
+        if time.perf_counter() - began > TRIED_S:
+            break
+    return Plan(len(prompts), len(together), (time.perf_counter() - began) / asked * len(together))
+
+
+def _samples(segmenter: Segmenter, groups: Sequence[Group]) -> list[Group]:
+    """Return a few windows, spread over all; those that are encoded already would say too little."""
+    spread = [groups[len(groups) * k // LOOKED_AT] for k in range(min(LOOKED_AT, len(groups)))] if groups else []
+    new = [group for group in spread if not segmenter.ready(group[0])]
+    found = new or spread
+    count = min(TRIED, len(found))
+    return [found[len(found) * (2 * k + 1) // (2 * count)] for k in range(count)]
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in the unit that suits it: 50 s, 12 min, 3.5 h, 2.1 days."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.2g} h" if seconds < 48 * 3600 else f"{seconds / 86400:.2g} days"

@@ -1,8 +1,11 @@
 """Objects and prompts as layer data, and thousands of them as one picture."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
-from shapely import MultiPolygon, Point, Polygon, box, union_all
+from shapely import MultiPolygon, Point, Polygon, box
 
 from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.layers import keyhole, object_shapes, objects_layer, outline_of_shape, prompt_layers, raster_preview
@@ -10,16 +13,10 @@ from napari_wsi_mil.results.objects import DEFAULT_CLASSES, GREY, MaskObject
 from napari_wsi_mil.results.prompts import NO_PROMPT, SlidePrompt
 from napari_wsi_mil.tiles.outline import filled
 
-COMB = Polygon([(0, 0), (0, 100), (30, 100), (30, 40), (70, 40), (70, 100), (100, 100), (100, 0)])
-HOLES = [
-    box(5, 60, 25, 80),
-    box(5, 10, 25, 30),
-    box(75, 50, 95, 70),
-    box(40, 5, 60, 25),
-    box(40, 28, 60, 36),
-    box(75, 75, 95, 95),
-]
-SIEVE = COMB.difference(union_all(HOLES))
+spec = importlib.util.spec_from_file_location("wsi_sieve", Path(__file__).with_name("sieve.py"))
+sieve = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sieve)
+SIEVE, HOLES = sieve.SIEVE, sieve.HOLES
 
 
 @pytest.fixture

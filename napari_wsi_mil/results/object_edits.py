@@ -168,15 +168,6 @@ def simplified(outline: Outline, tolerance_px0: float) -> Outline:
     return outline if simple is None else simple
 
 
-def holes_filled(outline: Outline, most_px0: float = math.inf) -> Outline:
-    """Return an outline without its holes of at most this area in level-0 pixels; all of them by default."""
-    parts = [
-        Polygon(part.exterior, [ring for ring in part.interiors if Polygon(ring).area > most_px0])
-        for part in polygons_of(outline)
-    ]
-    return joined(parts)  # a part that lay in a hole is swallowed
-
-
 def _without_crumbs(shape: Any, least_px0: float) -> Outline | None:
     """Return a shape without parts and holes below an area."""
     parts = [part for part in polygons_of(shape) if part.area >= least_px0]

@@ -69,10 +69,6 @@ class Window:
         places: Doubles = np.asarray(yx0, float).reshape(-1, 2) - self.extent_yx0[:2]
         return places * (px / self.side_px0) - 0.5
 
-    def from_cells(self, yx: npt.ArrayLike, cells: int) -> Doubles:
-        """Return level-0 places (N, 2) of places in a lattice of `cells` over its side, 0 at the outer corner."""
-        return np.asarray(yx, float).reshape(-1, 2) * (self.side_px0 / cells) + self.extent_yx0[:2]
-
     def holds(self, extent_yx0: Extent) -> bool:
         """Whether an extent lies in it whole."""
         y0, x0, y1, x1 = self.extent_yx0

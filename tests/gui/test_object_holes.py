@@ -1,26 +1,23 @@
 """Holes of objects as napari really draws them."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 from napari.settings import get_settings
 from qtpy.QtWidgets import QApplication
-from shapely import Point, Polygon, affinity, box, contains_xy, union_all
+from shapely import Point, affinity, contains_xy
 
 from napari_wsi_mil.layers import keyhole
 
 pytestmark = pytest.mark.gui
 
-COMB = Polygon([(0, 0), (0, 100), (30, 100), (30, 40), (70, 40), (70, 100), (100, 100), (100, 0)])
-HOLES = [
-    box(5, 60, 25, 80),
-    box(5, 10, 25, 30),
-    box(75, 50, 95, 70),
-    box(40, 5, 60, 25),
-    box(40, 28, 60, 36),
-    box(75, 75, 95, 95),
-]
+spec = importlib.util.spec_from_file_location("wsi_sieve", Path(__file__).parent.parent / "sieve.py")
+sieve = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sieve)
 DISC = Point(50, 50).buffer(45).difference(Point(40, 40).buffer(10)).difference(Point(65, 65).buffer(12))
-SHAPES = [COMB.difference(union_all(HOLES)), affinity.translate(DISC, 0, 120)]
+SHAPES = [sieve.SIEVE, affinity.translate(DISC, 0, 120)]
 ZOOM = 4.0
 
 

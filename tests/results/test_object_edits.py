@@ -9,7 +9,6 @@ from napari_wsi_mil.errors import BadRequest
 from napari_wsi_mil.results.object_edits import (
     EditWindow,
     edit_window,
-    holes_filled,
     joined,
     outline_of,
     painted,
@@ -147,7 +146,7 @@ def test_joining_what_touches_and_what_does_not():
         joined([])
 
 
-def test_smoothing_and_filling():
+def test_smoothing():
     simple = simplified(DISC, 2.0)
     assert len(simple.exterior.coords) < len(DISC.exterior.coords) / 2
     assert simple.hausdorff_distance(DISC) <= 2.0
@@ -155,8 +154,3 @@ def test_smoothing_and_filling():
     assert simplified(DISC, 1e6).area > 0
     with pytest.raises(BadRequest, match="expected a distance"):
         simplified(DISC, float("nan"))
-    ring = box(0, 0, 20, 20).difference(box(1, 1, 3, 3)).difference(box(5, 5, 15, 15))
-    assert holes_filled(ring).area == 400
-    assert holes_filled(ring, 4).area == 300
-    nested = MultiPolygon([box(0, 0, 20, 20).difference(box(5, 5, 15, 15)), box(8, 8, 12, 12)])
-    assert holes_filled(nested).equals(box(0, 0, 20, 20))

@@ -82,8 +82,8 @@ def make_zoom(job: ZoomJob, *, watch: Watch) -> tuple[ModelCard, dict[str, Any]]
     for name, found in tests.items():
         check_apart(name, found, entries)
         check_every_class(name, found, target)
-    job, weights = _with_cnn(job)
-    slides = _guided([_slide(entry) for entry in entries], job, watch=watch)
+    job, weights = with_cnn(job)
+    slides = guided_slides([zoom_slide(entry) for entry in entries], job, watch=watch)
     named = any(slide.split == "test" for slide in slides)
     parts = set_aside(slides, job.test_share, seed=job.recipe.seed) if named or not tests else None
     trained = train_zoom(
@@ -98,7 +98,7 @@ def make_zoom(job: ZoomJob, *, watch: Watch) -> tuple[ModelCard, dict[str, Any]]
     )
     round_as_stored(trained.network)
     rows = ({} if parts is None else {"test": parts.test}) | {
-        name: [_slide(entry) for entry in found] for name, found in tests.items()
+        name: [zoom_slide(entry) for entry in found] for name, found in tests.items()
     }
     sets = {name: zoom_answers(trained.network, found) for name, found in rows.items()}
     with filling(job.out) as folder:
@@ -116,7 +116,7 @@ def _check(job: ZoomJob) -> None:
             raise ContractMismatch(message)
 
 
-def _with_cnn(job: ZoomJob) -> tuple[ZoomJob, Any]:
+def with_cnn(job: ZoomJob) -> tuple[ZoomJob, Any]:
     """Put the CNN of a card into the recipe's options, its own changed by theirs; return its weights, too."""
     if job.cnn is None:
         return job, None
@@ -140,14 +140,14 @@ def _unfused(card: ModelCard, model: Any) -> Any:
     return {name: value.float() for name, value in load_weights(card.weights_path, sha256=card.sha256).items()}
 
 
-def _slide(entry: Entry) -> ZoomSlide:
+def zoom_slide(entry: Entry) -> ZoomSlide:
     from napari_wsi_mil.training.zoom import ZoomSlide
 
     row = entry.row
     return ZoomSlide(entry.name, str(row.path), entry.label, mpp=row.mpp, patient=entry.patient, split=entry.split)
 
 
-def _guided(slides: Sequence[ZoomSlide], job: ZoomJob, *, watch: Watch) -> list[ZoomSlide]:
+def guided_slides(slides: Sequence[ZoomSlide], job: ZoomJob, *, watch: Watch) -> list[ZoomSlide]:
     """Give slides of other classes than the first the guide's map of their class; those held out need none."""
     from napari_wsi_mil.runs.attend import attend
     from napari_wsi_mil.training.zoom import GuideMap

@@ -9,7 +9,7 @@ import torch
 
 from napari_wsi_mil.models.magnet.localiser import Localiser
 from napari_wsi_mil.models.magnet.magnet import MagNet, Rois
-from napari_wsi_mil.models.magnet.shown import dense
+from napari_wsi_mil.models.magnet.shown import dense, shrunk
 from napari_wsi_mil.training.zoom_colour import Crops, colour_weights, start_from_colour
 from napari_wsi_mil.training.zoom_data import Frames, Pose, ZoomSlide
 from napari_wsi_mil.training.zoom_guide import covered
@@ -69,15 +69,18 @@ def start_nets(
     made = dict[float, Crops]()
     for i, (kind, alike) in enumerate(every.items()):
         tick(i, len(every))
-        maker = CropMaker(frames, recipe, kind, cells=network.plan.view_px, generator=generator)
+        maker = CropMaker(frames, recipe, kind, network=network, generator=generator)
         if kind.view_scale not in made:
-            made[kind.view_scale] = _drawn(maker, recipe.find_crops, network)
+            made[kind.view_scale] = maker.batch(recipe.find_crops)
         group = _started(network, made[kind.view_scale], kind.wanted)
         places = {place for place, one in of.items() if one in alike}
         if recipe.point_steps:
             if min(depth for depth, _ in places) <= recipe.point_layers:
-                shown = _drawn(maker, POINTED, network, guided=True)
-                point(group, shown, steps=recipe.point_steps, generator=generator, tick=tick, clip=recipe.clip)
+                shown = maker.batch(POINTED, guided=True)
+                point(
+                    group, shown, steps=recipe.point_steps, batch=recipe.point_batch, generator=generator, tick=tick,
+                    clip=recipe.clip,
+                )  # fmt: skip
             raise_gain(group, recipe.point_gain)
         _place(group, network, places)
 
@@ -88,11 +91,6 @@ def _shared(of: dict[tuple[int, int], Kind]) -> dict[Kind, list[Kind]]:
     sizes = sorted({kind.view_scale for kind in every}, reverse=True)
     alike = [[kind for kind in every if kind.view_scale == size] for size in sizes]
     return {min(some, key=lambda kind: kind.wanted): some for some in alike}
-
-
-def _drawn(maker: CropMaker, n: int, network: MagNet, *, guided: bool = False) -> Crops:
-    crops = maker.batch(n, guided=guided)
-    return Crops(dense(crops.rgb), crops.cover, True) if network.density else crops
 
 
 def _started(network: MagNet, crops: Crops, wanted: float) -> Localiser:
@@ -128,18 +126,19 @@ class CropMaker:
     """Cuts views of one kind out of slides: half around what the guide saw, half from tissue of the others."""
 
     def __init__(
-        self, frames: Frames, recipe: ZoomRecipe, kind: Kind, *, cells: int, generator: torch.Generator
+        self, frames: Frames, recipe: ZoomRecipe, kind: Kind, *, network: MagNet, generator: torch.Generator
     ) -> None:
-        self.frames, self.recipe, self.kind, self.cells, self.generator = frames, recipe, kind, cells, generator
+        self.frames, self.recipe, self.kind, self.generator = frames, recipe, kind, generator
+        self.plan, self.density, self.cells = network.plan, network.density, network.plan.view_px
         self.guided = [slide for slide in frames.slides if slide.guide is not None]
         self.others = [slide for slide in frames.slides if slide.guide is None and slide.label == 0] or self.guided
         self._tissue: dict[str, torch.Tensor] = {}
 
     def batch(self, n: int, *, guided: bool = False) -> Crops:
-        """Draw `n` views, all of slides with a guide's map if `guided`."""
+        """Draw `n` views as the nets see them, all of slides with a guide's map if `guided`."""
         views = [self._one(self.guided if guided or i % 2 else self.others) for i in range(n)]
-        rgb, cover = (torch.stack(part) for part in zip(*views, strict=True))
-        return Crops(rgb, cover)
+        seen, cover = (torch.stack(part) for part in zip(*views, strict=True))
+        return Crops(seen, cover, self.density)
 
     def _draw(self, n: int) -> int:
         return int(torch.randint(n, (1,), generator=self.generator))
@@ -149,12 +148,13 @@ class CropMaker:
         pose = Pose.draw(self.generator, augment=self.recipe.augment, jitter=self.recipe.jitter)
         guide = self.frames.guide(slide, pose)
         rois = self._place(slide, pose, guide)
-        rgb = self.frames.read(slide, pose, rois, self.cells)[0]
+        read = self.frames.read(slide, pose, rois, self.plan.source_px)
+        seen_as = shrunk(dense(read) if self.density else read, self.cells)[0]
         cover = torch.zeros(self.cells, self.cells)
         seen = (guide.place - rois.centre) / rois.scale
         if len(guide.mass) and bool((seen.abs() <= 1).all(1).any()):
             cover = covered(seen, guide.half / float(rois.scale), self.cells)
-        return rgb, cover
+        return seen_as, cover
 
     def _place(self, slide: ZoomSlide, pose: Pose, guide: GuideMass) -> Rois:
         if self.kind.view_scale >= 1:

@@ -81,13 +81,13 @@ def _bytes(views: torch.Tensor) -> torch.Tensor:
 def learn_to_look(fit: ZoomFit, seen: list[Seen], tick: Tick) -> None:
     """Train the CNN and a linear layer, thrown away afterwards, to tell views with guide's tiles from those without.
 
-    Half of every batch shows something. A CNN that knows tissue keeps its normalisation. Views of other classes than
-    the first without a guide's map take no part. Does nothing where no view shows anything.
+    Half of every batch shows something, the other half is of slides of the first class: in the rest a guide leaves out
+    much of what it knows. A CNN that knows tissue keeps its normalisation. Does nothing where no view shows anything.
     """
     views = torch.cat([part for one in seen for part in (one.finals, one.more)])
     tiles = torch.cat([one.tiles for one in seen])
-    known = torch.cat([torch.full((len(one.tiles),), one.label == 0 or bool(one.tiles.any())) for one in seen])
-    shows, bare = (known & (tiles >= SHOWS)).nonzero()[:, 0], (known & (tiles <= BARE)).nonzero()[:, 0]
+    none = torch.cat([torch.full((len(one.tiles),), one.label == 0) for one in seen])
+    shows, bare = (~none & (tiles >= SHOWS)).nonzero()[:, 0], (none & (tiles <= BARE)).nonzero()[:, 0]
     if not len(shows) or not len(bare):
         return
     network, recipe = fit.network, fit.recipe

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.models.magnet.localiser import Conv, Localiser
 
-BATCH = 16
 LEARNING_RATE = 3e-3
 SHADE = 0.06
 """Standard deviation of the gain of red, green and blue in training."""
@@ -41,11 +40,12 @@ def point(
     crops: Crops,
     *,
     steps: int,
+    batch: int,
     generator: torch.Generator,
     tick: Callable[[int, int], None],
     clip: float = 5.0,
 ) -> None:
-    """Train nets of one group on crops, all nets on each; crops without the guide's tiles take no part.
+    """Train nets of one group on crops, `batch` a step, all nets on each; crops without the guide's tiles take no part.
 
     The loss of a net on a crop is -log of the softmax mass on covered cells, weighed by what the nets before it missed.
     Adam under a one-cycle rate. Ticks per step; does nothing without a covered crop.
@@ -58,11 +58,11 @@ def point(
     group.train()
     for step in range(steps):
         tick(step, steps)
-        rows = some[torch.randint(len(some), (BATCH,), generator=generator)]
-        batch = _posed(crops, rows, generator)
-        each = batch.rgb[:, None].expand(-1, group.nets, -1, -1, -1)
+        rows = some[torch.randint(len(some), (batch,), generator=generator)]
+        shown = _posed(crops, rows, generator)
+        each = shown.rgb[:, None].expand(-1, group.nets, -1, -1, -1)
         share = group(each).flatten(2).log_softmax(2)
-        found = (share + batch.cover.flatten(1)[:, None].clamp_min(HIDDEN).log()).logsumexp(2)
+        found = (share + shown.cover.flatten(1)[:, None].clamp_min(HIDDEN).log()).logsumexp(2)
         missed = (1 - found.detach().exp()).clamp(0, 1)
         asked = torch.cat((torch.ones_like(missed[:, :1]), missed[:, :-1].cumprod(1)), 1).clamp_min(LEAST)
         loss = -((asked * found).sum(0) / asked.sum(0)).sum()

@@ -35,7 +35,7 @@ def learn_to_read(fit: ZoomFit, tick: Tick) -> float:
     """
     recipe, network = fit.recipe, fit.network
     total = recipe.read_rounds * len(fit.kept) + len(fit.held)
-    guided = bool(fit.guided) and recipe.look_steps > 0
+    guided = bool(fit.guided)
     if fit.guided and recipe.sharpen:
         sharpen(fit)
     seen: list[Seen] = []
@@ -43,7 +43,7 @@ def learn_to_read(fit: ZoomFit, tick: Tick) -> float:
         for slide, pose in zip(fit.kept, fit.poses(len(fit.kept)), strict=True):
             tick(len(seen), total)
             seen.append(look(fit, slide, pose, more=MORE if guided else 0))
-    if guided:
+    if guided and recipe.look_steps:
         learn_to_look(fit, seen, tick)
     pool = _pool(fit, seen)
     held = torch.stack([_features(fit, look(fit, slide, Pose(), more=0).finals) for slide in fit.held])
@@ -79,7 +79,7 @@ class Pool(NamedTuple):
     labels: torch.Tensor
     """(n,) of their slides."""
     plain: torch.Tensor
-    """(m, D) of views in which the guide saw nothing, of slides of class 0 and, where untouched, of others."""
+    """(m, D) of views of slides of class 0."""
     shown: tuple[torch.Tensor, ...]
     """Per class (k, D) of views in which the guide saw something; none for class 0."""
 
@@ -113,7 +113,7 @@ def _pool(fit: ZoomFit, seen: list[Seen]) -> Pool:
     for one in seen:
         found = _features(fit, torch.cat((one.finals, one.more)))
         rows.append(found[: len(one.finals)])
-        if one.label == 0 or bool(one.tiles.any()):
+        if one.label == 0:  # of the rest a guide leaves out much of what it knows
             plain.append(found[one.tiles <= BARE])
         shown[one.label].append(found[one.tiles >= SHOWS])
     labels = torch.tensor([one.label for one in seen])

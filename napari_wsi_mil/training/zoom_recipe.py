@@ -57,8 +57,11 @@ class ZoomRecipe:
     """Ours: crops per scale of view from which localisation nets take the colours to start from."""
     point_steps: int = 0
     """Ours: steps in which localisation nets learn to point on crops, per size of view; see training.zoom_point."""
+    point_batch: int = 16
+    """Crops per step."""
     point_layers: int = 1
-    """First layers whose nets learn to point; those of deeper ones start from colour alone, which serves as well."""
+    """First layers whose nets learn to point; those of deeper ones start from colour alone, which serves as well where
+    their views are sampled from coarse readings."""
     point_gain: float = 16.0
     """Factor of their scores afterwards, so that maps are sure and views as narrow as the plan's least scales."""
     find_epochs: int = 0
@@ -107,8 +110,8 @@ class ZoomRecipe:
 
 def _problems(recipe: ZoomRecipe) -> list[str]:
     counts = {
-        "epochs": 0, "patience": 1, "batch": 1, "find_crops": 0, "point_steps": 0, "point_layers": 0, "find_epochs": 0,
-        "read_rounds": 0, "look_steps": 0, "read_steps": 1,
+        "epochs": 0, "patience": 1, "batch": 1, "find_crops": 0, "point_steps": 0, "point_batch": 1, "point_layers": 0,
+        "find_epochs": 0, "read_rounds": 0, "look_steps": 0, "read_steps": 1,
     }  # fmt: skip
     found = out_of_limits(
         recipe, counts=counts, rates=("learning_rate", "clip", "find_rate", "read_rate", "point_gain"),

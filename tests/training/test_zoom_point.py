@@ -35,7 +35,14 @@ def test_nets_learn_to_point_at_what_the_guide_covers():
     torch.manual_seed(0)
     group, some, ticks = Localiser(2), crops(), []
     before = pointing(group, some)
-    point(group, some, steps=60, generator=torch.Generator().manual_seed(0), tick=lambda i, n: ticks.append((i, n)))
+    point(
+        group,
+        some,
+        steps=60,
+        batch=16,
+        generator=torch.Generator().manual_seed(0),
+        tick=lambda i, n: ticks.append((i, n)),
+    )
     after = pointing(group, some)
     assert float(before.max()) < 0.5
     assert float(after.max()) > 0.9
@@ -47,7 +54,7 @@ def test_pointing_is_the_same_twice():
     for _ in range(2):
         torch.manual_seed(0)
         group = Localiser(1)
-        point(group, crops(), steps=3, generator=torch.Generator().manual_seed(0), tick=lambda *_: None)
+        point(group, crops(), steps=3, batch=16, generator=torch.Generator().manual_seed(0), tick=lambda *_: None)
         found.append(group.state_dict())
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
@@ -57,7 +64,7 @@ def test_nothing_is_learned_without_a_covered_crop():
     group, some = Localiser(1), crops()
     start = {name: value.clone() for name, value in group.state_dict().items()}
     bare = some._replace(cover=torch.zeros_like(some.cover))
-    point(group, bare, steps=3, generator=torch.Generator(), tick=lambda *_: None)
+    point(group, bare, steps=3, batch=16, generator=torch.Generator(), tick=lambda *_: None)
     assert all(torch.equal(value, start[name]) for name, value in group.state_dict().items())
 
 

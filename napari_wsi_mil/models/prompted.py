@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -117,6 +117,8 @@ class Embedding:
     """Name -> tensor without batch axis; each backend has its own names."""
     size_px: tuple[int, int]
     """Height and width of the picture, before it was padded."""
+    kept: dict[object, object] = field(default_factory=dict, repr=False)
+    """What a model made of the parts for all prompts to come; not stored, it can be made again."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import functional
 
+from napari_wsi_mil.models.wsi_sam.decoder import overlaid
 from napari_wsi_mil.models.wsi_sam.parts import ChannelNorm, enlarge, perceptron
 
 if TYPE_CHECKING:
@@ -49,5 +51,24 @@ class Branch(nn.Module):
     def forward(self, seen: Seen, sam: Decoded, *, fuse: bool = True) -> Half:
         """Add to SAM's answer of N prompts over pictures (N or 1); `fuse` False leaves the map out."""
         kernel = self.kernel(sam.extra)
-        fused = self.refine(sam.feature) + self.late(seen.embedding) + self.early(seen.early) if fuse else None
+        fused = self.refine(sam.feature) + self.still(seen) if fuse else None
         return Half(kernel, fused, sam)
+
+    def still(self, seen: Seen) -> torch.Tensor:
+        """Return that part of the fusion module's map (B, width / 8, 4 g, 4 g) which no prompt changes."""
+        out: torch.Tensor = self.late(seen.embedding) + self.early(seen.early)
+        return out
+
+    def laid(self, kernel: torch.Tensor, still: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
+        """Return the masks (N, 1, 4 g, 4 g) of kernels (N, 1, width / 8) over fused maps that are not made themselves.
+
+        `still` (1, ...) and SAM's `feature` (N, ...) are maps of width / 8 channels. Kernel and last convolution
+        become one of a single channel: at each place nine products, each then added where it belongs.
+        """
+        last: Any = self.refine[-1]
+        x = self.refine[:-1](feature)
+        n, _, h, w = x.shape
+        weight = torch.einsum("no,ocij->nijc", kernel[:, 0], last.weight.flip(2, 3)).flatten(1, 2)
+        moved = functional.fold(weight @ x.flatten(2), (h, w), 3, padding=1)
+        shift: torch.Tensor = kernel[:, 0] @ last.bias
+        return overlaid(kernel, still) + moved + shift.view(n, 1, 1, 1)

@@ -52,6 +52,8 @@ class PromptEncoder(nn.Module):
         self.beside, self.on = _token(width), _token(width)
         self.first_corner, self.last_corner = _token(width), _token(width)
         self.no_point, self.no_mask = _token(width), _token(width)
+        nothing = torch.empty(0)
+        self._places: tuple[torch.Tensor, int, torch.Tensor] = nothing, 0, nothing
         few = mask_channels // 4
         self.shrink = nn.Sequential(
             nn.Conv2d(3 if drawn else 1, few, 2, 2),
@@ -125,8 +127,18 @@ class PromptEncoder(nn.Module):
         return self._waves((yx + 0.5) / self.side_px)
 
     def grid_places(self) -> torch.Tensor:
-        """Return the positional encodings (1, width, grid, grid) of the embedding's cells, at their centres."""
+        """Return the positional encodings (1, width, grid, grid) of the embedding's cells, at their centres.
+
+        They are kept until the frequencies are others.
+        """
         frequencies = self.get_buffer("frequencies")
+        of, version, places = self._places
+        if of is not frequencies or version != frequencies._version:
+            places = self._grid_places(frequencies)
+            self._places = frequencies, frequencies._version, places
+        return places
+
+    def _grid_places(self, frequencies: torch.Tensor) -> torch.Tensor:
         line = (torch.arange(self.grid, device=frequencies.device, dtype=frequencies.dtype) + 0.5) / self.grid
         yx = torch.stack(torch.meshgrid(line, line, indexing="ij"), -1)
         return self._waves(yx).permute(2, 0, 1)[None]

@@ -64,6 +64,31 @@ def test_both_masks_of_training_use_the_same_kernel_and_let_gradients_through(ma
     assert len(list(model.high.parameters())) == 25
 
 
+def test_what_no_prompt_changes_is_made_once_for_a_view_and_again_for_other_weights(make_model, picture):
+    model, other = make_model(), make_model(seed=1)
+    high, low = model.encode(picture()), model.encode(picture(seed=1))
+    first, fixed = model.decode(high, [BOX], low=low).raw, model.fixed(high)
+    assert model.fixed(high) is fixed
+    assert torch.equal(model.decode(high, [BOX], low=low).raw, first)
+    assert not low.kept  # it is nobody's high view yet
+    assert other.fixed(high) is not fixed
+    assert model.fixed(high) is fixed
+    with torch.no_grad():
+        model.high.early[3].bias += 1
+    assert torch.allclose(model.fixed(high).still, fixed.still + 1, atol=1e-5)
+
+
+def test_many_points_attend_as_few_do(make_model, picture):
+    model = make_model()
+    high, low = model.encode(picture()), model.encode(picture(seed=1))
+    many = Prompt.of([(3 * i, 60 - 2 * i) for i in range(20)])
+    with torch.no_grad():
+        views = [model._seen(view) for view in (high, low)]
+        dual = model.dual(*views, (model.ask([many]), model.ask([many.low(64)])), low_mask=False)
+    mask = dual.high + dual.halves[0].sam.masks[:, :1]
+    assert torch.allclose(model.decode(high, [many], low=low).raw, mask, atol=1e-5)
+
+
 def test_the_floor_rule_moves_the_low_prompt(make_model, picture):
     model = make_model()
     high, low = model.encode(picture()), model.encode(picture(seed=1))
@@ -113,7 +138,7 @@ def test_without_low_weights_or_low_view_it_still_answers(make_model, picture):
     assert torch.equal(both.decode(seen, [BOX]).raw, high_only.decode(seen, [BOX]).raw)
     with torch.no_grad():
         sam = plain.plain(plain._seen(seen), plain.ask([BOX]))
-    assert torch.equal(plain.decode(seen, [BOX], low=seen).raw, sam.masks[:, :1])
+    assert torch.allclose(plain.decode(seen, [BOX], low=seen).raw, sam.masks[:, :1], atol=1e-6)
     with pytest.raises(BadRequest, match="no low-resolution branch"):
         plain.dual(None, None, (None, None))
 

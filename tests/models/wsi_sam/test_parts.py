@@ -7,8 +7,9 @@ import torch
 from torch.nn import functional
 
 from napari_wsi_mil.models.prompted import Prompt
+from napari_wsi_mil.models.wsi_sam.branch import Branch
 from napari_wsi_mil.models.wsi_sam.decoder import CrossAttention, MaskDecoder, overlaid
-from napari_wsi_mil.models.wsi_sam.parts import ChannelNorm, perceptron
+from napari_wsi_mil.models.wsi_sam.parts import ChannelNorm, enlarge, perceptron
 from napari_wsi_mil.models.wsi_sam.prompt_encoder import PromptEncoder, stacked
 from napari_wsi_mil.models.wsi_sam.tiny_vit import TinyVit, WindowAttention, WindowBlock
 
@@ -124,6 +125,38 @@ def test_cross_attention_is_softmax_over_keys():
     q, k, v = torch.randn(1, 2, 4), torch.randn(1, 3, 4), torch.randn(1, 3, 4)
     weight = (attend.query(q) @ attend.key(k).transpose(1, 2) / math.sqrt(2)).softmax(2)
     assert torch.allclose(attend(q, k, v), attend.out(weight @ attend.value(v)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("asking", "asked"), [(3, 50), (50, 3), (20, 50), (50, 20)])
+def test_few_tokens_and_an_image_attend_as_any_sequences(asking, asked):
+    torch.manual_seed(0)
+    attend = CrossAttention(32, 2, shrink=2)  # up to 8 are few
+    query, key, value = torch.randn(2, asking, 32), torch.randn(2, asked, 32), torch.randn(2, asked, 32)
+    q, k, v = (
+        part.view(2, -1, 2, 8).transpose(1, 2) for part in (attend.query(query), attend.key(key), attend.value(value))
+    )
+    found = (q @ k.transpose(2, 3) / math.sqrt(8)).softmax(3) @ v
+    assert torch.allclose(attend(query, key, value), attend.out(found.transpose(1, 2).flatten(2)), atol=1e-6)
+
+
+def test_maps_are_enlarged_as_two_transposed_convolutions_do():
+    torch.manual_seed(0)
+    enlarge_ = enlarge(6, 5, 3)
+    first, norm, act, last = enlarge_
+    with torch.no_grad():
+        norm.weight.normal_()
+        norm.bias.normal_()
+    x = torch.randn(2, 6, 3, 4)
+    assert torch.allclose(enlarge_(x), last(act(norm(first(x)))), atol=1e-5)
+    assert enlarge_(x).shape == (2, 3, 12, 16)
+
+
+def test_a_kernel_over_a_fused_map_needs_no_map():
+    torch.manual_seed(0)
+    branch = Branch(width=16, early_channels=4)
+    kernel, still, feature = torch.randn(2, 1, 2), torch.randn(1, 2, 6, 7), torch.randn(2, 2, 6, 7)
+    fused = branch.refine(feature) + still
+    assert torch.allclose(branch.laid(kernel, still, feature), overlaid(kernel, fused), atol=1e-5)
 
 
 def test_the_default_sizes_are_those_of_mobile_sam():

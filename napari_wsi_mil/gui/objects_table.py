@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 
     from napari_wsi_mil.results.objects import MaskObject, ObjectClass
 
-COLUMNS = ("No.", "Class", "Area", "Score", "Edited")
+COLUMNS = ("No.", "Class", "Area", "Score", "Edited", "Att.")
 TIPS = (
     "Number of the object in this session.",
     "Class, in its colour.",
     "Area, holes left out.",
     "What the model thinks of its outline, 0 to 1.",
     "Whether a person changed the outline after the model.",
+    "Mean attention of the tiles under it; 1 is the mean of all tiles.",
 )
-WIDTHS_PX = (46, 0, 72, 46, 44)
+EDITED, ATTENTION = 4, 5
+"""Columns that are there while an object was edited or has attention; the former also while the latter is not."""
+WIDTHS_PX = (38, 0, 72, 46, 44, 42)
 """0: takes the room there is."""
 ROW_PX, MOST_ROWS, LEAST_ROWS = 22, 8, 3
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -52,6 +55,8 @@ class ObjectsModel(QAbstractTableModel):
         self._colours: dict[str, QColor] = {}
         self._areas: npt.NDArray[np.float64] = np.empty(0)
         self._square, self._by = "px", (0, Qt.SortOrder.AscendingOrder)
+        self.attended = self.edited = False
+        """Whether an object was told its attention; whether one was edited."""
 
     def show(
         self,
@@ -67,9 +72,12 @@ class ObjectsModel(QAbstractTableModel):
         self.numbers = np.fromiter(numbers, np.intp)
         self._colours = {kind.name: QColor(*kind.colour) for kind in classes}
         self._square = "px" if mpp_yx is None else "um2"
-        outlines = [objects[number].outline for number in self.numbers.tolist()]
+        rows = [objects[number] for number in self.numbers.tolist()]
+        outlines = [one.outline for one in rows]
         unit = 1.0 if mpp_yx is None else mpp_yx[0] * mpp_yx[1]
         self._areas = np.asarray(shapely.area(outlines), float) * unit
+        self.attended = any(one.attention is not None for one in rows)
+        self.edited = any(one.edited for one in rows)
         self._order()
         self.endResetModel()
 
@@ -83,10 +91,11 @@ class ObjectsModel(QAbstractTableModel):
         if column == 1:
             place = {name: i for i, name in enumerate(sorted({one.class_name for one in rows}))}
             return np.array([place[one.class_name] for one in rows])
-        if column == 3:
-            # objects without a score come last either way
+        if column in (3, ATTENTION):
+            found = [one.score if column == 3 else one.attention for one in rows]
+            # objects without one come last either way
             worst = np.inf if self._by[1] == Qt.SortOrder.AscendingOrder else -np.inf
-            return np.array([worst if one.score is None else one.score for one in rows])
+            return np.array([worst if value is None else value for value in found])
         return np.array([one.edited for one in rows])
 
     def _order(self) -> None:
@@ -147,6 +156,8 @@ class ObjectsModel(QAbstractTableModel):
             return area_text(float(self._areas[row]))
         if column == 3:
             return "" if one.score is None else f"{one.score:.2f}"
+        if column == ATTENTION:
+            return "" if one.attention is None else f"{one.attention:.2f}"
         return "✓" if one.edited else ""
 
     def _tip(self, one: MaskObject) -> str:
@@ -201,6 +212,9 @@ class ObjectsTable(QTableView):
 
     def fit(self) -> None:
         """Take the room of the rows there are, up to eight."""
+        self.setColumnHidden(ATTENTION, not self.rows.attended)
+        # names of classes need the room
+        self.setColumnHidden(EDITED, self.rows.attended and not self.rows.edited)
         rows = min(max(self.rows.rowCount(), LEAST_ROWS), MOST_ROWS)
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows * ROW_PX + 2 * self.frameWidth())
 

@@ -18,6 +18,7 @@ from napari_wsi_mil.gui.region_choice import RegionChoice
 from napari_wsi_mil.gui.result_layers import is_result, results_of
 from napari_wsi_mil.gui.run_box import RunBox
 from napari_wsi_mil.gui.segment_finds import NARROW_PX, FindsLayer, Limiter, new_among
+from napari_wsi_mil.gui.segment_search import LongBox, LongRun, all_over, at_tiles, bring_up
 from napari_wsi_mil.gui.slides import images_of
 from napari_wsi_mil.results.objects import measures
 
@@ -63,13 +64,16 @@ class SegmentAuto(QWidget):
         self.spacing, self.top = QDoubleSpinBox(), QDoubleSpinBox()
         self.like = wrapped(muted=True)
         self.run = RunBox(viewer, verb="Segment all like this", unit="", keeps=False)
-        self.limits, self.layer = Limiter(), FindsLayer(viewer)
+        self.limits, self.layer, self.long = Limiter(), FindsLayer(viewer), LongBox()
         self.found, self.add, self.discard = QLabel(), QPushButton("Add"), QPushButton("Discard")
         self.told = QPushButton("Mean attention of objects")
         self._build()
         self.run.pressed.connect(self._start)
         self.run.succeeded.connect(self._came)
         self.where.currentTextChanged.connect(self.refresh)
+        self.long.agreed.connect(self._go)
+        for change in (self.where.currentTextChanged, self.spacing.valueChanged, self.top.valueChanged):
+            change.connect(self.long.clear)
         self.limits.changed.connect(self._filter)
         self.add.clicked.connect(self.keep)
         self.discard.clicked.connect(self.forget)
@@ -111,14 +115,14 @@ class SegmentAuto(QWidget):
         layout.addWidget(self.where)
         layout.addWidget(self.region)
         layout.addLayout(grid)
-        for part in (self.like, self.run, self._result, self.told):
+        for part in (self.like, self.run, self.long, self._result, self.told):
             layout.addWidget(part)
 
     # -- what is asked --------------------------------------------------------------------------
     def show(self, slide: Slide | None, book: ObjectBook | None) -> None:  # type: ignore[override]
         """Work on another slide; a run on the old one stops, and what was found there and not added is dropped."""
         if slide is not self._slide:
-            self.run.cancel()
+            self.stop()
             self.forget()
         self._slide, self._book = slide, book
         self.region.show_slide(slide)
@@ -199,13 +203,22 @@ class SegmentAuto(QWidget):
         except WsiMilError as error:
             self.run.notice.say(str(error), kind="error", look=look_of(self._viewer))
             return
-        self.run.start(work, about=slide.name)
+        self._go(work)
 
-    def _work(self, segmenter: Any) -> Callable[[Tick, Say], Finds]:
+    def _go(self, work: Any) -> None:
+        if self._slide is not None:
+            self.run.start(work, about=self._slide.name)
+
+    def stop(self) -> None:
+        """Stop a run under way and forget one that waits for a yes."""
+        self.run.cancel()
+        self.long.clear()
+
+    def _work(self, segmenter: Any) -> Callable[[Tick, Say], Finds | LongRun]:
         """Return what to do in a job; all that is asked of the window is asked here."""
         if self.where.currentText() == TILES:
-            return partial(_at_tiles, segmenter, self._attention(), int(self.top.value()))
-        return partial(_all_over, segmenter, self._where(), self.spacing.value())
+            return partial(at_tiles, segmenter, attention=self._attention(), top=int(self.top.value()))
+        return partial(all_over, segmenter, region=self._where(), spacing_um=self.spacing.value())
 
     def _attention(self) -> Attention:
         attention = self.attention()
@@ -215,9 +228,12 @@ class SegmentAuto(QWidget):
         return attention
 
     # -- what was found -------------------------------------------------------------------------
-    def _came(self, finds: Finds) -> None:
+    def _came(self, finds: Finds | LongRun) -> None:
         slide, example = self._slide, self.example
-        if slide is None or finds is None:
+        if slide is None:
+            return
+        if isinstance(finds, LongRun):
+            self.long.ask(finds)
             return
         if not len(finds):
             self.run.notice.say("Nothing was found there.", kind="info", look=look_of(self._viewer))
@@ -226,6 +242,9 @@ class SegmentAuto(QWidget):
         self.finds = finds
         self.limits.begin(finds, like_um2=area)
         self._filter()
+        bring_up(self._result)
+        if finds.notes:
+            self.run.notice.say(" ".join(finds.notes), kind="info", look=look_of(self._viewer))
 
     def _filter(self) -> None:
         finds, slide, book = self.finds, self._slide, self._book
@@ -255,6 +274,7 @@ class SegmentAuto(QWidget):
     def forget(self) -> None:
         """Drop what was found and not added."""
         self.finds = None
+        self.long.clear()
         self.layer.show(None, (), ())
         self._result.hide()
 
@@ -268,22 +288,13 @@ class SegmentAuto(QWidget):
         try:
             attention = self._attention()
             check_slide(attention, slide)
-            book.change(with_attention(book.objects.values(), attention), "mean attention of objects")
+            told = with_attention(book.objects.values(), attention)
+            book.change(told, "mean attention of objects")
         except WsiMilError as error:
             self.problem.emit(str(error))
-
-
-def _all_over(segmenter: Any, region: Any, spacing_um: float, tick: Tick, say: Say) -> Finds:
-    from napari_wsi_mil.runs.segment_all import find_all
-
-    say("Looking for tissue" if region is None else "Segmenting")
-    return find_all(segmenter, region=region, spacing_um=spacing_um, tick=tick)
-
-
-def _at_tiles(segmenter: Any, attention: Attention, top: int, tick: Tick, say: Say) -> Finds:
-    from napari_wsi_mil.runs.seeds import check_slide, seeds_of
-    from napari_wsi_mil.runs.segment_all import find_at
-
-    say("Segmenting")
-    check_slide(attention, segmenter.slide)
-    return find_at(segmenter, seeds_of(attention, top=top), tick=tick)
+            return
+        off = sum(one.attention is None for one in told)
+        said = (
+            f"The mean attention of each object stands in the table, 1 being that of all tiles; {off} lie on no tile."
+        )
+        self.run.notice.say(said, kind="info", look=look_of(self._viewer))

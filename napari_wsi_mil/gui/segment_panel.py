@@ -150,7 +150,7 @@ class SegmentPanel(SlideBoundPanel):
         slide, model, work, seen = self.slide, self.models.model, self.work, self.isVisible()
         wish = None if slide is None or model is None else Wish(slide, model, self.device.choice)
         if wish != work.wished:
-            self.auto.run.cancel()  # its segmenter is closed
+            self.auto.stop()  # its segmenter is closed
             work.wish(wish if seen else None)
         if wish is not None and seen:
             work.load()
@@ -160,7 +160,7 @@ class SegmentPanel(SlideBoundPanel):
     def _rescaled(self, slide: Slide) -> None:
         """Ask anew on a slide that was given another pixel size: the model looks at other windows."""
         if slide is self.slide:
-            self.auto.run.cancel()
+            self.auto.stop()
             self.work.unanswer()
             self._ask()
             self._write()

@@ -47,7 +47,7 @@ def open_objects(path: str, tick: Tick, say: Say) -> LoadedObjects:
 
 
 def write_objects(
-    path: str, objects: Sequence[MaskObject], classes: Sequence[ObjectClass], slide: SlideRef, tick: Tick, say: Say
+    path: str, tick: Tick, say: Say, *, objects: Sequence[MaskObject], classes: Sequence[ObjectClass], slide: SlideRef
 ) -> str:
     """Write objects as the suffix says in the job's thread and return the path; raises StoreError or BadRequest."""
     say("Saving objects")

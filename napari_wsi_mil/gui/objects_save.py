@@ -88,7 +88,8 @@ class SaveButtons(QWidget):
         book, slide = self._book, self._slide
         if book is not None and slide is not None:
             rows = tuple(book.objects.values())
-            self._start(Job(partial(write_objects, path, rows, book.classes, SlideRef.of(slide))), self._saved)
+            work = partial(write_objects, path, objects=rows, classes=book.classes, slide=SlideRef.of(slide))
+            self._start(Job(work), self._saved)
 
     def _saved(self, path: str) -> None:
         self.said.emit(f"Saved {path}")

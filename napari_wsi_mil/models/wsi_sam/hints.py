@@ -102,7 +102,7 @@ def instances(inside: Floats, rim: Floats) -> Numbers:
     return grown
 
 
-def _likeness(edges: Floats, bounds: tuple[slice, slice]) -> float:
+def _likeness(edges: npt.NDArray[np.floating], bounds: tuple[slice, slice]) -> float:
     """Return the intersection over union of a box y0, x0, y1, x1 and bounds, both in cells."""
     low = np.array([bounds[0].start, bounds[1].start])
     high = np.array([bounds[0].stop, bounds[1].stop])

@@ -30,10 +30,8 @@ def has_display() -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if has_display():
         return
-    reason = "no display: run under Xvfb, as `make test` does"
-    for item in items:
-        if item.get_closest_marker("gui"):
-            item.add_marker(pytest.mark.skip(reason=reason))
+    for item in (item for item in items if item.get_closest_marker("gui")):
+        item.add_marker(pytest.mark.skip(reason="no display: run under Xvfb, as `make test` does"))
 
 
 @pytest.fixture(scope="session")
@@ -282,12 +280,13 @@ def shapes_slide(shapes_file: Path):
 
 
 @pytest.fixture
-def segment_desk(shapes_slide, bench, segment_module, segment_models, offered):
+def segment_desk(shapes_slide, bench, segment_module, segment_models, offered, monkeypatch):
     """Return a Segment panel with a model that answers by colour, beside that slide, the disc in the middle."""
     from napari_wsi_mil.gui.segment_panel import SegmentPanel
     from napari_wsi_mil.runs.segment import Segmenter
 
     offered(segment_module.card("a"), segment_module.card("b"))
+    monkeypatch.setattr("napari_wsi_mil.runs.segment_plan.LONG_S", float("inf"))  # a slow machine asks nothing
     model = segment_models.ColourModel()
     panel = SegmentPanel(bench.viewer, build=lambda wish: Segmenter(wish.slide, model=model, device="cpu", store=None))
     bench.add(shapes_slide)

@@ -86,6 +86,14 @@ class SegmentDesk:
         ratio = picture.shape[0] / self.canvas().height()
         return picture[int(at.y() * ratio), int(at.x() * ratio)].astype(int)
 
+    def layer(self, name: str):
+        return self.viewer.layers[name]
+
+    @staticmethod
+    def alike(outline, truth, share: float = 0.06) -> bool:
+        """Whether two outlines differ by less than a share of the second."""
+        return outline.symmetric_difference(truth).area < share * truth.area
+
     # -- moves --------------------------------------------------------------------------------
     def click(self, yx0, keys=NONE) -> None:
         QTest.mouseClick(self.canvas(), Qt.MouseButton.LeftButton, keys, self.px(yx0))

@@ -67,6 +67,7 @@ def held(segment_desk, monkeypatch):
         return decode(*asked, **options)
 
     def start():
+        auto.spacing.setValue(25)
         at_work.clear()
         go.clear()
         monkeypatch.setattr(desk.model, "decode", slowly)
@@ -74,7 +75,6 @@ def held(segment_desk, monkeypatch):
         desk.qtbot.waitUntil(at_work.is_set, timeout=WAIT_MS)
         return go
 
-    auto.spacing.setValue(25)
     desk.look(desk.disc[0], zoom=6.0)
     yield desk, start
     go.set()

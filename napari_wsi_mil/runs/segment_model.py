@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +67,9 @@ def load_segment(
     """Load a prompt model in eval mode onto a device.
 
     `model` is a card or its name or .json file; a backend's name (sam-vit-b ..., hf:owner/name) or its folder; a
-    checkpoint in SAM's layout (.pt, .pth, .safetensors) or the folder of WSI-SAM's files; or a network. `mpp` replaces
-    the um/px of its high view, 1 for models without card. Raises UnknownModel, ModelNotHere, ContractMismatch for
+    checkpoint in SAM's layout (.pt, .pth, .safetensors) or the folder of WSI-SAM's files; or a network; or what this
+    returned. `mpp` replaces the um/px of its high view, 1 for models without card; one loaded already stays as it was,
+    another that shares its network is returned. Raises UnknownModel, ModelNotHere, ContractMismatch for
     models of another kind, WeightsError for files of another architecture, BadRequest.
     """
     if mpp is not None and not 0.05 <= mpp <= 64:
@@ -76,7 +77,7 @@ def load_segment(
         raise BadRequest(message)
     choice = pick_device(device) if isinstance(device, str) else device
     if isinstance(model, SegmentModel):
-        return model
+        return model if mpp is None else replace(model, mpp=mpp)
     if isinstance(model, ModelCard):
         return _of_card(segment_card(model), choice, mpp)
     if isinstance(model, str | Path):

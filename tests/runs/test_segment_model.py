@@ -72,6 +72,18 @@ def test_a_card_by_name_file_and_weights(tmp_path, monkeypatch, slide):
     assert load_segment(card, device="cpu", mpp=2).mpp == 2
 
 
+def test_a_loaded_model_can_be_asked_at_another_scale(slide):
+    loaded = load_segment(network(), device="cpu")
+    assert load_segment(loaded, device="cpu") is loaded
+    coarse = load_segment(loaded, device="cpu", mpp=2)
+    assert (coarse.mpp, loaded.mpp) == (2, 1.0)
+    assert coarse.network is loaded.network
+    with Segmenter(slide, model=loaded, device="cpu", mpp=2) as run:
+        assert (run.mpp, run.side_um) == (2, 128.0)
+    with pytest.raises(BadRequest, match="a prompt model's view has 0.05 to 64 um/px, got 100"):
+        load_segment(loaded, device="cpu", mpp=100)
+
+
 def test_models_of_another_kind_are_refused(tmp_path):
     card = write(tmp_path, kind="zoom", mpp=0.0, classes=("a", "b"))
     with pytest.raises(ContractMismatch, match="'small-sam' is a zoom model; expected a prompt model, choose one such"):

@@ -168,7 +168,7 @@ class MaskDecoder(nn.Module):
     def attend(
         self, image: torch.Tensor, places: torch.Tensor, tokens: torch.Tensor, extra: torch.Tensor | None = None
     ) -> Attended:
-        """Let N prompts and images (N or 1, g * g, width) attend to one another, with `extra` tokens (E, width)."""
+        """Let N prompts and images (N or 1, g * g, width) attend to one another, also `extra` tokens (E, width)."""
         n, count = len(tokens), 1 + len(self.mask_tokens)
         own = [self.iou_token, self.mask_tokens, *([] if extra is None else [extra])]
         asked = torch.cat([*(part.expand(n, -1, -1) for part in own), tokens], 1)

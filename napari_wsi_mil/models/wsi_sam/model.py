@@ -156,7 +156,6 @@ class WsiSam(nn.Module):
         seen = self.see(pixels)
         return Embedding({"embedding": seen.embedding[0], "early": seen.early[0]}, picture.shape[:2])
 
-    @torch.no_grad()
     def decode(
         self,
         high: Embedding,
@@ -172,47 +171,51 @@ class WsiSam(nn.Module):
         with one view the high branch alone. With `proposals` SAM's three are each added to the same answer (ours).
         Raises BadRequest for impossible prompts, ContractMismatch for embeddings of another model.
         """
-        views, fixed = (self._seen(high), None if low is None else self._seen(low)), self.fixed(high)
+        with torch.inference_mode():
+            raw, iou = self._decode(high, low if self.two_views else None, prompts, proposals=proposals, rule=rule)
+        # copies, as what inference mode made takes part in no training and cannot be changed in place
+        return Masks(raw.clone(), iou.clone(), high.size_px, self.side_px)
+
+    def _decode(
+        self, high: Embedding, low: Embedding | None, prompts: Sequence[Prompt], *, proposals: bool, rule: LowRule
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (N, M, 4 g, 4 g) and expected overlaps (N, M)."""
+        fixed, views = self.fixed(high), [self._seen(view) for view in (high, low) if view is not None]
         if fixed.instances is not None:
             prompts = hinted(prompts, fixed.instances)
         raw: dict[int, torch.Tensor] = {}
         iou: dict[int, torch.Tensor] = {}
         wanted = slice(1, None) if proposals else slice(0, 1)
         for numbers in by_shape(prompts, chunk=CHUNK):
-            some = [prompts[i] for i in numbers]
-            lows = [prompt.low(self.side_px, rule=rule) for prompt in some]
-            masks, expected = self._answer(views, fixed, (some, lows), wanted)
+            asked = [prompts[i] for i in numbers]
+            if low is not None:
+                asked += [prompt.low(self.side_px, rule=rule) for prompt in asked]
+            masks, expected = self._answer(views, fixed, asked, wanted)
             raw |= dict(zip(numbers, masks, strict=True))
             iou |= dict(zip(numbers, expected, strict=True))
         order = range(len(prompts))
-        return Masks(
-            torch.stack([raw[i] for i in order]), torch.stack([iou[i] for i in order]), high.size_px, self.side_px
-        )
+        return torch.stack([raw[i] for i in order]), torch.stack([iou[i] for i in order])
 
     def _answer(
-        self,
-        views: tuple[Seen, Seen | None],
-        fixed: Fixed,
-        prompts: tuple[Sequence[Prompt], Sequence[Prompt]],
-        wanted: slice,
+        self, views: Sequence[Seen], fixed: Fixed, prompts: Sequence[Prompt], wanted: slice
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits (N, M, 4 g, 4 g) and expected overlaps (N, M) of prompts of one shape, for high and low view.
+        """Return logits (N, M, 4 g, 4 g) and expected overlaps (N, M) of N prompts of one shape.
 
-        Gives what `dual` gives, without its maps: the answer of training's network, in the order that is fastest.
+        `prompts` are those for the high view, then as many for the low one if there is one; both go through the
+        attention together. Gives what `dual` does, without the maps that only training looks at.
         """
-        high, low = views
-        found = self._attended(high, self.ask(prompts[0]), self.high)
-        sam = self.decoder.answer(found, (self.prompts.grid,) * 2, wanted=wanted)
+        n = len(prompts) // len(views)
+        asked, branches = self.ask(prompts), [b for b in (self.high, self.low) if b is not None][: len(views)]
+        dense = torch.split(asked.dense.expand(len(prompts), -1, -1, -1), n)
+        image = torch.cat([cells(seen.embedding, part) for seen, part in zip(views, dense, strict=True)])
+        extra = torch.cat([branch.token.expand(n, -1, -1) for branch in branches]) if branches else None
+        found = self.decoder.attend(image, self.prompts.grid_places(), asked.tokens, extra)
+        high = Attended(*(part[:n] for part in found))
+        sam = self.decoder.answer(high, (self.prompts.grid,) * 2, wanted=wanted)
         if self.high is None or fixed.still is None:
             return sam.masks, sam.iou
-        kernel = self.high.kernel(found.added)
-        if low is not None and self.low is not None:
-            kernel = kernel + self.low.kernel(self._attended(low, self.ask(prompts[1]), self.low).added)
-        return self.high.laid(kernel, fixed.still, sam.feature) + sam.masks, sam.iou
-
-    def _attended(self, seen: Seen, asked: Asked, branch: Branch | None) -> Attended:
-        token = None if branch is None else branch.token
-        return self.decoder.attend(cells(seen.embedding, asked.dense), self.prompts.grid_places(), asked.tokens, token)
+        kernels = [branch.kernel(added) for branch, added in zip(branches, torch.split(found.added, n), strict=True)]
+        return self.high.laid(sum(kernels[1:], kernels[0]), fixed.still, sam.feature) + sam.masks, sam.iou
 
     @torch.no_grad()
     def fixed(self, view: Embedding) -> Fixed:

@@ -134,7 +134,8 @@ class PromptEncoder(nn.Module):
         frequencies = self.get_buffer("frequencies")
         of, version, places = self._places
         if of is not frequencies or version != frequencies._version:
-            places = self._grid_places(frequencies)
+            with torch.inference_mode(mode=False):  # training may use it too
+                places = self._grid_places(frequencies)
             self._places = frequencies, frequencies._version, places
         return places
 

@@ -74,7 +74,7 @@ class WindowAttention(nn.Module):
         n, length, width = tokens.shape
         # Channels of qkv are ordered head by head, inside a head query, key, value.
         qkv = self.qkv(self.norm(tokens)).view(n, length, self.heads, 3, -1).permute(3, 0, 2, 1, 4)
-        bias = self.bias[:, self.get_buffer("distance")]
+        bias = self.bias[:, self.get_buffer("distance")][None]  # with four axes torch takes its fast way
         found = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=bias)
         out: torch.Tensor = self.out(found.transpose(1, 2).reshape(n, length, width))
         return out

@@ -46,7 +46,7 @@ def test_the_answer_is_the_sum_of_both_kernels_over_the_high_map_and_sams_mask(m
     kernel = (halves[0].kernel + halves[1].kernel)[0, 0]
     mask = (kernel[:, None, None] * halves[0].fused[0]).sum(0) + halves[0].sam.masks[0, 0]
     assert torch.allclose(got.raw[0, 0], mask, atol=1e-5)
-    assert torch.equal(got.iou, halves[0].sam.iou[:, :1])
+    assert torch.allclose(got.iou, halves[0].sam.iou[:, :1], atol=1e-6)
     assert not torch.allclose(halves[0].sam.masks, halves[1].sam.masks, atol=1e-3)
 
 
@@ -70,6 +70,7 @@ def test_what_no_prompt_changes_is_made_once_for_a_view_and_again_for_other_weig
     first, fixed = model.decode(high, [BOX], low=low).raw, model.fixed(high)
     assert model.fixed(high) is fixed
     assert torch.equal(model.decode(high, [BOX], low=low).raw, first)
+    assert not first.is_inference()  # scripts may train on answers
     assert not low.kept  # it is nobody's high view yet
     assert other.fixed(high) is not fixed
     assert model.fixed(high) is fixed

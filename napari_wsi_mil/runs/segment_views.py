@@ -36,6 +36,8 @@ GLASS_LEAST, GLASS_SPREAD = 200, 14
 """A cell is glass if its R, G, B are at least the one and differ by at most the other."""
 GLASS_CELLS = (32, 16, 8, 4, 2, 1)
 WAIT_S = 0.1
+LATEST = 3
+"""Windows kept as the network decodes them: an object that leaves its window is asked for in several."""
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Views:
         self.count, self.memory = Count(), Memory(memory_bytes)
         self._device, self._dtype = torch.device(choice.name), precision_of(choice.name)
         self._tiles, self._lock = BlockCache(TILES_BYTES), threading.Lock()
-        self._last: tuple[Window, Seen] | None = None
+        self._latest: tuple[tuple[Window, Seen], ...] = ()
 
     def ready(self, window: Window) -> bool:
         """Whether all of a window's views are encoded, in memory or on disk."""
@@ -87,16 +89,17 @@ class Views:
 
         Raises SlideReadError naming the window's place, ModelError where the device is too small, Cancelled.
         """
-        last = self._last
-        if last is not None and last[0] == window:
-            self.count.from_memory += len(self.views(window))
-            return last[1]
+        latest = self._latest  # replaced, never changed: other threads may look
+        for kept_window, seen in latest:
+            if kept_window == window:
+                self.count.from_memory += len(self.views(window))
+                return seen
         with self._alone(tick):
             kept = self._encodings(self.views(window), tick)
         size = (self.model.network.side_px,) * 2
         full = [Embedding({name: part.float() for name, part in one.parts.items()}, size) for one in kept]
         seen = Seen(full[0], full[1] if len(full) > 1 else None, kept[0].glass.numpy())
-        self._last = (window, seen)
+        self._latest = ((window, seen), *latest[: LATEST - 1])
         return seen
 
     @contextlib.contextmanager
@@ -167,7 +170,7 @@ class Views:
 
     def close(self) -> None:
         """Let go of what is in memory, once it is on disk."""
-        self._last = None
+        self._latest = ()
         self.memory.clear()
         if self.disk is not None:
             self.disk.close()

@@ -61,6 +61,8 @@ READER = frozenset(
 """Options of the network that "paper" shares with the others: what reads views, and how large they are."""
 LEARNED = {"find_crops": 0, "point_steps": 0, "find_epochs": 0, "sharpen": False, "read_rounds": 1, "look_steps": 0}
 """What is left of a recipe after the shared start."""
+NO_RATE: dict[str, Any] = {"learning_rate": 3e-5}
+"""The rate of the epochs plays no part before them: what is shared serves studies of other rates, too."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Study:
 
 def started(study: Study) -> MagNet:
     """Return what all variants but "paper" start from: the recipe without its epochs of all losses."""
-    recipe = replace(study.recipe, epochs=0)
+    recipe = replace(study.recipe, epochs=0, **NO_RATE)
     place = study.place("start").with_suffix(".pt")
     return train_zoom(study.slides, recipe, cnn=study.cnn, checkpoint=place, resume=True, watch=said).network
 
@@ -197,7 +199,7 @@ def trained(study: Study, variant: Variant, start: MagNet) -> MagNet:
 
 def reading(study: Study, recipe: ZoomRecipe, start: MagNet) -> dict[str, Any]:
     """Return the state of a plan after its classifier learned from the views of the start's nets; kept on disk."""
-    whole = replace(recipe, l1=True, l2=True, l3=True, epochs=0)
+    whole = replace(recipe, l1=True, l2=True, l3=True, epochs=0, **NO_RATE)
     plan = "".join(map(str, recipe.patches)) + ("" if recipe.frozen_patch else "-free")
     place, about = study.place(f"read-{plan}").with_suffix(".pt"), study.about(whole)
     state = load_checkpoint(place, about=about)

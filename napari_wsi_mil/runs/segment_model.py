@@ -26,6 +26,8 @@ SMOOTH_CELLS = 0.5
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 RELEASED = ("mobile_sam.pt", "net_high.pth", "net_low.pth", "vit_tiny_maskdecoder.pt")
 """Names of WSI-SAM's files in a folder, in the order of `Released`; all but the first may be missing."""
+SAMS = ("sam_vit_b_01ec64.pth", "sam_vit_l_0b3195.pth", "sam_vit_h_4b8939.pth")
+"""SAM's own files, one of which may stand in for the first: tokens trained on a ViT."""
 PIECE = 2**20
 
 
@@ -124,14 +126,16 @@ def _of_card(card: ModelCard, choice: DeviceChoice, mpp: float | None) -> Segmen
 
 
 def _released(folder: Path) -> Released:
-    sam, *others = (folder / name for name in RELEASED)
-    if not sam.is_file():
+    first, *others = (folder / name for name in RELEASED)
+    sams = [path for path in (first, *(folder / name for name in SAMS)) if path.is_file()]
+    if len(sams) != 1:
+        seen = "none of these" if not sams else " and ".join(path.name for path in sams)
         message = (
-            f"{folder}: no prompt model in this folder, expected a {CONFIG} of a SAM, or {', '.join(RELEASED)}; choose "
-            "another folder or a checkpoint file."
+            f"{folder}: no prompt model in this folder, expected a {CONFIG} of a SAM, or {', '.join(RELEASED)} (or "
+            f"{', '.join(SAMS)} for the first), got {seen}; choose another folder or a checkpoint file."
         )
         raise UnknownModel(message)
-    return Released(sam, *(path if path.is_file() else None for path in others))
+    return Released(sams[0], *(path if path.is_file() else None for path in others))
 
 
 def _checkpoint(files: Released, choice: DeviceChoice, mpp: float | None) -> SegmentModel:

@@ -3,7 +3,8 @@
 Clicks come in pairs about a place with tissue: the first is cold, nothing of its windows is known, the second warm. In
 turn with the warm one the network's decoder answers the same prompt in the same windows, nothing else. `--clock cpu`
 counts processor time of all threads instead of seconds, which a busy machine disturbs less. `--fresh SIDE` takes
-WSI-SAM in its published size with random weights, for speed alone.
+WSI-SAM in its published size with random weights, for speed alone. Then `--walk` more places are clicked at once each,
+and memory is noted after every quarter of them: that of the process without the files it maps, and of the encodings.
 """
 
 from __future__ import annotations
@@ -99,11 +100,28 @@ def tiles_under(slide: Slide, windows: list[Window], side_px: int) -> int:
     return len(tiles)
 
 
-def peak_mib() -> float:
+def own_mib() -> float:
+    """Return the process' memory now, without mapped files."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM"):
+        if line.startswith("RssAnon"):
             return int(line.split()[1]) / 1024
     return float("nan")
+
+
+def walked(run: Segmenter, prompts: list[SlidePrompt]) -> list[dict[str, float]]:
+    """Answer prompts one after the other; return memory after each quarter of them."""
+    found = []
+    for number, prompt in enumerate(prompts, 1):
+        run.answer(prompt)
+        if number % max(len(prompts) // 4, 1) == 0:
+            kept = run._views.memory.nbytes / 2**20
+            tiles = run._views._tiles.bytes / 2**20
+            own = own_mib()
+            found.append({
+                "places": number, "MiB": round(own, 1), "of encodings": round(kept, 1), "of tiles": round(tiles, 1),
+                "rest": round(own - kept - tiles, 1),
+            })  # fmt: skip
+    return found
 
 
 def bare(run: Segmenter, prompt: SlidePrompt, windows: tuple[Window, ...]) -> None:
@@ -119,18 +137,20 @@ def bare(run: Segmenter, prompt: SlidePrompt, windows: tuple[Window, ...]) -> No
 
 def measured(run: Segmenter, prompts: list[SlidePrompt], now: Any) -> dict[str, list[float]]:
     """Return seconds per click, and shares."""
-    reads, encodings, alone = Clock(now), Clock(now), Clock(now)
+    reads, encodings, alone, fixed = Clock(now), Clock(now), Clock(now), Clock(now)
     bare.clock = alone  # type: ignore[attr-defined]
     segment_views.read_windows = reads.around(segment_views.read_windows)
     run.model.network.encode = encodings.around(run.model.network.encode)  # type: ignore[method-assign]
-    found: dict[str, list[float]] = {
-        name: [] for name in ("cold", "reads", "encodings", "warm", "bare", "windows", "cells")
-    }
+    network: Any = run.model.network
+    if isinstance(network, WsiSam):
+        network.fixed = fixed.around(network.fixed)
+    names = ("cold", "reads", "encodings", "fixed", "warm", "bare", "windows")
+    found: dict[str, list[float]] = {name: [] for name in names}
     for number, prompt in enumerate(prompts):
-        reads.spent = encodings.spent = 0.0
+        reads.spent = encodings.spent = fixed.spent = 0.0
         began = now()
         answer = run.answer(prompt)
-        cold = now() - began
+        cold, once = now() - began, fixed.spent
         warm, alone.spent = 0.0, 0.0
         for _ in range(WARM_TURNS):
             began = now()
@@ -141,6 +161,7 @@ def measured(run: Segmenter, prompts: list[SlidePrompt], now: Any) -> dict[str, 
             found["cold"].append(cold)
             found["reads"].append(reads.spent)
             found["encodings"].append(encodings.spent)
+            found["fixed"].append(once)
             found["warm"].append(warm / WARM_TURNS)
             found["bare"].append(alone.spent / WARM_TURNS)
             found["windows"].append(len(answer.windows))
@@ -160,22 +181,19 @@ def report(path: str, options: argparse.Namespace) -> dict[str, Any]:
         prompts = [
             prompt_at(slide, place, i) for i, place in enumerate(places(slide, options.clicks + 1, options.seed))
         ]
-        before = peak_mib()
+        before = own_mib()
         with Segmenter(slide, model=loaded, device="cpu", store=None, memory_bytes=options.memory * 2**20) as run:
-            expected = touched = 0
             found = measured(run, prompts, now)
             windows = [w for prompt in prompts for one in run.answer(prompt).windows for w in run._views.views(one)]
             expected, touched = tiles_under(slide, windows, run.side_px), run.count.reading.file_tiles
             extent = f"{slide.shape0_yx[0] * slide.shape0_yx[1] / 1e9:.2f} gigapixels"
-            half = peak_mib()
-            for prompt in (prompt_at(slide, place, i) for i, place in enumerate(places(slide, 3 * options.clicks, 99))):
-                run.answer(prompt)
-            after, kept = peak_mib(), run._views.memory.nbytes / 2**20
+            walk = walked(run, [prompt_at(slide, place, i) for i, place in enumerate(places(slide, options.walk, 99))])
             tiles = slide.tiles_of(0)
     ratios = [w / b for w, b in zip(found["warm"], found["bare"], strict=True)]
-    whole = list(zip(found["cold"], found["reads"], found["encodings"], found["bare"], strict=True))
-    parts = [c / (r + e) for c, r, e, _ in whole if e > 0]
-    rest = [c / (r + e + b) for c, r, e, b in whole if e > 0]
+    whole = [c for c in zip(*(found[n] for n in ("cold", "reads", "encodings", "fixed", "bare")), strict=True) if c[2]]
+    parts = [c / (r + e) for c, r, e, _, _ in whole]
+    views = [c / (r + e + f) for c, r, e, f, _ in whole]
+    rest = [c / (r + e + f + b) for c, r, e, f, b in whole]
     return {
         "slide": f"{Path(path).name}, {extent}", "model": loaded.name if not options.fresh else f"random, {options.fresh} px",
         "clicks": options.clicks, "windows per click": statistics.mean(found["windows"]),
@@ -183,9 +201,11 @@ def report(path: str, options: argparse.Namespace) -> dict[str, Any]:
         "warm / bare": statistics.median(ratios), "warm / bare, 95 %": float(np.quantile(ratios, 0.95)),
         "cold ms": 1e3 * statistics.median(found["cold"]), "reads ms": 1e3 * statistics.median(found["reads"]),
         "encodings ms": 1e3 * statistics.median(found["encodings"]), "cold / (reads + encodings)": statistics.median(parts),
-        "cold / (reads + encodings + decoder)": statistics.median(rest),
+        "made once per view ms": 1e3 * statistics.median(found["fixed"]),
+        "cold / (reads + encodings + that)": statistics.median(views),
+        "cold / (reads + encodings + that + decoder)": statistics.median(rest),
         "file tiles read": touched, "tiles under the windows": expected, "tiles of level 0": tiles,
-        "MiB before": before, "MiB after these": half, "MiB after 4 times as many": after, "MiB of encodings": kept,
+        "MiB before": before, "walk": walk,
     }  # fmt: skip
 
 
@@ -196,6 +216,7 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=0, metavar="SIDE")
     parser.add_argument("--clicks", type=int, default=40)
     parser.add_argument("--memory", type=int, default=16, metavar="MIB", help="for encodings")
+    parser.add_argument("--walk", type=int, default=160, metavar="PLACES")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = parser.parse_args()

@@ -163,7 +163,7 @@ class Views:
                 f"{len(picture)} px; choose the cpu."
             )
             raise ModelError(message) from error
-        if not all(bool(torch.isfinite(part).all()) for part in parts.values()):
+        if not all(bool(torch.isfinite(part.abs().max())) for part in parts.values()):  # NaN is the largest
             message = f"prompt model {self.model.name!r} gave numbers that are not finite; use other weights."
             raise ModelError(message)
         return Encoding.of(parts, torch.from_numpy(glass_cells(picture)))
@@ -180,6 +180,9 @@ def glass_cells(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Return (g, g) bool which cells of a square picture show glass, or white beyond the slide; g is 32 or less."""
     side = len(picture)
     g = next(n for n in GLASS_CELLS if side % n == 0)
-    means = picture.reshape(g, side // g, g, side // g, 3).mean((1, 3), dtype=np.float32)
+    # Sums of whole rows first: numpy is many times slower at both axes together.
+    rows = picture.reshape(g, side // g, side * 3).sum(1, dtype=np.uint32)
+    sums = rows.reshape(g, g, side // g, 3).sum(2, dtype=np.uint32)
+    means = sums.astype(np.float32) / np.float32((side // g) ** 2)
     low, high = extremes(means)
     return np.asarray((low >= GLASS_LEAST) & (high - low <= GLASS_SPREAD))

@@ -225,7 +225,7 @@ def test_a_long_run_is_told_of_before_it_begins(slide, tmp_path, capsys, monkeyp
     assert run([*command, str(tmp_path / "b.geojson"), "--json"]) == 0
     seen = capsys.readouterr()
     assert re.fullmatch(
-        r"one.svs: 21 prompts in \d windows, about 1 s; Ctrl-C stops it, then nothing is written.\n", seen.err
+        r"one.svs: 21 prompts in \d windows, about \d+ (s|min); Ctrl-C stops it, then nothing is written.\n", seen.err
     )
     assert json.loads(seen.out)["n_prompts"] == 21
     assert (tmp_path / "a.geojson").read_bytes() == (tmp_path / "b.geojson").read_bytes()

@@ -112,7 +112,7 @@ def _a_long_run_is_asked_about(desk, before, monkeypatch) -> None:
     bottom = auto.long.rect().bottomLeft()
     desk.qtbot.waitUntil(lambda: auto.long.visibleRegion().contains(bottom), timeout=WAIT_MS)
     assert re.match(
-        rf"{before.asked} prompts in \d+ windows, about \d+ s. Go on, or draw a smaller region or ask at fewer places.",
+        rf"{before.asked} prompts in \d+ windows, about \d+ (s|min). Go on, or draw a smaller region or ask at fewer places.",
         auto.long.text.text(),
     )
     # no, or another wish, and it is forgotten

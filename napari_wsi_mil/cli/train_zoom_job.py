@@ -141,6 +141,7 @@ def _unfused(card: ModelCard, model: Any) -> Any:
 
 
 def zoom_slide(entry: Entry) -> ZoomSlide:
+    """Return an entry of a table of slides as what a zoom learns from."""
     from napari_wsi_mil.training.zoom import ZoomSlide
 
     row = entry.row

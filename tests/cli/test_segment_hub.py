@@ -104,7 +104,9 @@ def test_tokens_on_vit_b_answer_with_both_views(on_vit, slide, tmp_path):
     assert run(asked(slide, on_vit, tmp_path / "out")) == 0
     assert told(tmp_path / "out")["name"] == "wsi-sam-sam_vit_b_01ec64"
     found = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
-    assert found["reading"]["encoded"] % 2 == 0
+    assert (
+        found["reading"]["encoded"] >= 2
+    )  # a window and the one twice as wide; where asked again, one of them is shared
 
 
 def test_two_sams_in_one_folder_are_told(on_vit, slide, tmp_path, capsys):

@@ -91,7 +91,7 @@ def write_points(path: str | Path, data: Any, attributes: Mapping[str, Any]) -> 
 def write_prompt(path: str | Path, layers: Sequence[LayerData]) -> list[str]:
     """Write the two layers of a prompt, its points and its boxes, as one feature that `segment --prompts` asks again.
 
-    Raises BadRequest for other layers and for a prompt that is empty, StoreError.
+    Raises BadRequest for other layers, those of two slides and a prompt that is empty, StoreError.
     """
     prompt, last = NO_PROMPT, {}
     for data, attributes, kind in layers:
@@ -105,6 +105,9 @@ def write_prompt(path: str | Path, layers: Sequence[LayerData]) -> list[str]:
             part.lasso_yx0 or prompt.lasso_yx0,
         )  # fmt: skip
         last = attributes
+    if len({attributes.get("metadata", {}).get("wsi_slide") for _, attributes, _ in layers}) > 1:
+        message = "Prompt layers: expected those of one slide, got of several; save each slide's on their own."
+        raise BadRequest(message)
     return _write_prompt(path, prompt, last)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 
@@ -120,6 +121,9 @@ def test_what_cannot_be_saved_is_one_sentence(slide, tmp_path) -> None:
         write_table(out, square, mine)
     with pytest.raises(BadRequest, match="mine: expected the layers of one prompt, got other ones; save each"):
         write_prompt(out, [points, (square, mine, "shapes")])
+    elsewhere = {**shapes[1], "metadata": {**shapes[1]["metadata"], "wsi_slide": copy.copy(slide)}}
+    with pytest.raises(BadRequest, match="expected those of one slide, got of several"):
+        write_prompt(out, [points, (shapes[0], elsewhere, "shapes")])
     with pytest.raises(BadRequest, match="mine: expected points, got none"):
         write_points(out, np.empty((0, 2)), {"name": "mine", "metadata": {}})
     assert not out.exists()

@@ -239,9 +239,14 @@ class Segmenter:
             )
         return notes
 
-    def _news(self) -> list[str]:
+    @property
+    def store_notes(self) -> tuple[str, ...]:
+        """All there was to say of the store so far; each also goes along with the next answer."""
+        return () if self._views.disk is None else tuple(self._views.disk.notes)
+
+    def _news(self) -> tuple[str, ...]:
         """Return what there is to say of the store since it was last said."""
-        told = self._views.disk.notes if self._views.disk is not None else []
+        told = self.store_notes
         begin, self._told = self._told, len(told)
         return told[begin:]
 

@@ -91,8 +91,12 @@ def find_at(segmenter: Segmenter, prompts: Sequence[SlidePrompt], *, tick: Tick 
         found += thinned([Candidate(one.outline, one.score, one.prompt, one.stability) for one in good])
         done += len(group)
         tick(done, total)
-    told = tuple(note if n == count else f"Of {count} answers, {n}: {note}" for note, n in notes.items())
-    finds = Finds(tuple(found), um_per_px0(segmenter), segmenter.name, total, told)
+    # notes of the store go with one answer, which may not be kept, or be one that only weighed the run
+    store = tuple(dict.fromkeys(segmenter.store_notes))
+    told = tuple(
+        note if n == count else f"Of {count} answers, {n}: {note}" for note, n in notes.items() if note not in store
+    )
+    finds = Finds(tuple(found), um_per_px0(segmenter), segmenter.name, total, (*told, *store))
     finds.rivals  # noqa: B018  (found here, in the run, so that limits answer at once)
     return finds
 

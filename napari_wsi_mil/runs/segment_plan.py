@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
 LONG_S = 120.0
 """A run that will take longer is told of before it begins."""
-FEW_WINDOWS, TRIED, TRIED_S = 8, 3, 2.0
-"""Runs of so few windows are not weighed; else so many windows are tried, or until so many seconds went by."""
+FEW_WINDOWS, FEW_PROMPTS = 8, 500
+"""Runs of so few windows and prompts are not weighed."""
+TRIED, TRIED_PROMPTS, TRIED_S = 3, 64, 2.0
+"""Else so many windows are tried by so many prompts each, or until so many seconds went by."""
 LOOKED_AT = 32
 """Windows among which those to try are looked for."""
 EVERY = 1000
@@ -36,7 +39,7 @@ class Plan:
     windows: int
     """In which they are asked first; objects that leave theirs are asked in wider ones too."""
     seconds: float | None = None
-    """About how long it will take, from a few windows tried; None where these are few."""
+    """About how long it will take, from a few windows tried; None where windows and prompts are few."""
 
     @property
     def long(self) -> bool:
@@ -60,20 +63,33 @@ def planned(segmenter: Segmenter, prompts: Sequence[SlidePrompt], *, tick: Tick 
             tick(0, 1)
         groups.setdefault(segmenter.window(prompt), []).append(prompt)
     together = list(groups.values())
-    if len(together) <= FEW_WINDOWS:
+    if len(together) <= FEW_WINDOWS and len(prompts) <= FEW_PROMPTS:
         return Plan(len(prompts), len(together))
-    began, asked = time.perf_counter(), 0
+    began, first, later = time.perf_counter(), list[float](), list[float]()
     for group in _samples(segmenter, together):
-        segmenter.answers(group, tick=lambda _done, _total: tick(0, 1))
-        asked += 1
+        first.append(_asked(segmenter, group[:1], tick))
+        if len(group) > 1:
+            some = group[1:TRIED_PROMPTS]
+            later.append(_asked(segmenter, some, tick) / len(some))
         if time.perf_counter() - began > TRIED_S:
             break
-    return Plan(len(prompts), len(together), (time.perf_counter() - began) / asked * len(together))
+    # a window costs its encoding once, its first prompt with it; every further prompt costs its answer
+    seconds = len(together) * statistics.mean(first)
+    seconds += (len(prompts) - len(together)) * (statistics.mean(later) if later else 0.0)
+    return Plan(len(prompts), len(together), seconds)
+
+
+def _asked(segmenter: Segmenter, prompts: Group, tick: Tick) -> float:
+    """Ask prompts of one window and return the seconds it took."""
+    began = time.perf_counter()
+    segmenter.answers(prompts, tick=lambda _done, _total: tick(0, 1))
+    return time.perf_counter() - began
 
 
 def _samples(segmenter: Segmenter, groups: Sequence[Group]) -> list[Group]:
     """Return a few windows, spread over all; those that are encoded already would say too little."""
-    spread = [groups[len(groups) * k // LOOKED_AT] for k in range(min(LOOKED_AT, len(groups)))] if groups else []
+    looked = min(LOOKED_AT, len(groups))
+    spread = [groups[len(groups) * k // looked] for k in range(looked)]
     new = [group for group in spread if not segmenter.ready(group[0])]
     found = new or spread
     count = min(TRIED, len(found))

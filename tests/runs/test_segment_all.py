@@ -44,6 +44,7 @@ class Knowing:
     """Stands for a Segmenter: answers a point with the disc it lies in, shrunk a little by where in it."""
 
     name, mpp, side_um = "knowing", 0.5, 64.0
+    store_notes: tuple[str, ...] = ()
 
     def __init__(self, slide) -> None:
         self.slide, self.groups = slide, []
@@ -93,6 +94,11 @@ def test_outlined_glass_is_no_object(knowing, monkeypatch):
     )
     finds = find_all(knowing, region=WHOLE, spacing_um=16.0)
     assert (len(finds), finds.notes, finds.asked) == (0, (), 19 * 22)
+
+
+def test_what_the_store_says_is_said_whichever_answer_it_came_with(knowing):
+    knowing.store_notes = ("Not kept.", "Not kept.")
+    assert find_all(knowing, region=WHOLE, spacing_um=8.0).notes == ("Of 31 answers, 1: Faint.", "Not kept.")
 
 
 def test_limits_move_without_a_run(knowing):

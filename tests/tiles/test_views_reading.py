@@ -89,14 +89,17 @@ def zoomed(rng, patches, *, low=0.05):
     ],
 )
 @pytest.mark.parametrize("patches", [(3, 2, 3), (3, 2, 3, 2)])
-def test_ten_gigapixels_take_less_than_half_a_percent_of_the_tiles(tile, steps, patches):
+@pytest.mark.parametrize("reread", [False, True])
+def test_ten_gigapixels_take_less_than_half_a_percent_of_the_tiles(tile, steps, patches, reread):
     slide = glass_slide([(100352 // n, 100352 // n) for n in steps], tile_yx=(tile, tile))
     frame = RootFrame.of(slide)
     for seed in range(2):
         count, kept = Tally(), BlockCache(2**27)
-        layers = zoomed(np.random.default_rng(seed), patches)
+        # parents are read, or with `reread` every view itself: one layer more, the final views at 224 px
+        layers = zoomed(np.random.default_rng(seed), (*patches, 1) if reread else patches)
+        last = 224 if reread else 448
         for depth, (centre, scale) in enumerate(layers):
-            px = 448 if depth == len(layers) - 1 else 112
+            px = last if depth == len(layers) - 1 else 112
             read_views(slide, *frame.to_level0(centre, scale), px, count=count, kept=kept)
         assert 0 < count.file_tiles < 0.005 * slide.tiles_of(0)
         assert count.file_pixels <= count.file_tiles * tile * tile

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
+from skimage.segmentation import watershed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,16 +91,16 @@ class Instances:
 def instances(inside: Floats, rim: Floats) -> Numbers:
     """Return (m, m) numbers of objects from logits of what is inside one and of its rim; 0 where nothing is.
 
-    Connected pieces without rim are the cores; every other cell inside goes to the nearest core.
+    Connected pieces without rim are the cores, from which the rest of the piece they lie in is filled; pieces without a
+    core are objects of their own. Numbers may have gaps.
     """
     there = inside > 0
+    pieces, _ = ndimage.label(there)
     cores, count = ndimage.label(there & (rim < 0))
-    if not count:
-        numbers: Numbers = ndimage.label(there)[0].astype(np.intp)
-        return numbers
-    y, x = ndimage.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
-    grown: Numbers = np.where(there, cores[y, x], 0).astype(np.intp)
-    return grown
+    bare = there & ~np.isin(pieces, np.unique(pieces[cores > 0]))
+    markers = np.where(bare, count + pieces, cores)
+    numbers: Numbers = watershed(np.zeros(there.shape, np.uint8), markers, mask=there).astype(np.intp)
+    return numbers
 
 
 def _likeness(edges: npt.NDArray[np.floating], bounds: tuple[slice, slice]) -> float:

@@ -38,16 +38,25 @@ def meant(prompt):
 
 def test_cores_without_rim_grow_to_all_that_is_inside():
     numbers = instances(logits(LEFT | RIGHT), logits(RIM))
-    assert numbers.max() == 2
+    assert len(np.unique(numbers)) == 3
     assert np.array_equal(numbers == numbers[8, 2], LEFT)
     assert np.array_equal(numbers == numbers[8, 10], RIGHT)
 
 
 def test_where_all_is_rim_pieces_stand_for_themselves():
     numbers = instances(logits(LEFT | NUCLEUS), logits(LEFT | NUCLEUS))
-    assert np.array_equal(numbers == 1, LEFT)
-    assert np.array_equal(numbers == 2, NUCLEUS)
+    assert np.array_equal(numbers == numbers[8, 2], LEFT)
+    assert np.array_equal(numbers == numbers[14, 14], NUCLEUS)
+    assert len(np.unique(numbers)) == 3
     assert not instances(logits(LEFT & RIGHT), logits(RIM)).any()
+
+
+def test_a_piece_without_core_stays_its_own():
+    far = rectangle(13, 13, 15, 15)
+    numbers = instances(logits(LEFT | far), logits(far))
+    assert numbers[8, 2] != numbers[14, 14] > 0
+    assert np.array_equal(numbers == numbers[8, 2], LEFT)
+    assert np.array_equal(numbers == numbers[14, 14], far)
 
 
 def test_a_click_means_what_lies_under_it(seen):

@@ -154,18 +154,18 @@ def texts(model: ObjectsModel, row: int) -> list:
 def test_the_table_says_what_an_object_is_and_sorts_by_any_column(qapp) -> None:
     rows = [
         square(1, 0, 0, 300, class_name="Tumor", score=0.5),
-        square(2, 0, 0, 100, class_name="Gland", score=0.91, edited=True),
+        square(2, 0, 0, 100, class_name="Gland", score=0.91, edited=True, attention=0.25),
         square(3, 0, 0, 200, class_name="Gland"),
     ]
     model = shown(rows)
-    assert texts(model, 0) == ["1", "Tumor", "22\u2009500", "0.50", ""]
-    assert texts(model, 1) == ["2", "Gland", "2\u2009500", "0.91", "✓"]
+    assert texts(model, 0) == ["1", "Tumor", "22\u2009500", "0.50", "", ""]
+    assert texts(model, 1) == ["2", "Gland", "2\u2009500", "0.91", "✓", "0.25"]
     assert texts(model, 2)[3] == ""
     assert model.headerData(2, Qt.Orientation.Horizontal) == "Area µm²"
     assert model.data(model.index(0, 1), Qt.ItemDataRole.DecorationRole).getRgb()[:3] == (213, 40, 0)
     up, down = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
     orders = {(0, down): [3, 2, 1], (1, up): [2, 3, 1], (2, up): [2, 3, 1], (3, down): [2, 1, 3], (3, up): [1, 2, 3],
-              (4, down): [2, 1, 3]}  # fmt: skip
+              (4, down): [2, 1, 3], (5, down): [2, 1, 3], (5, up): [2, 1, 3]}  # fmt: skip
     for (column, order), expected in orders.items():
         model.sort(column, order)
         assert list(model.numbers) == expected, (column, order)

@@ -1,11 +1,14 @@
 """A zoom run whose views are read anew: what it reads, from which levels, how it counts."""
 
 import numpy as np
+import pytest
 import torch
 
+from napari_wsi_mil.errors import SlideReadError
 from napari_wsi_mil.models.card import ModelCard
 from napari_wsi_mil.models.magnet.magnet import MagNet
 from napari_wsi_mil.runs.zoom import zoom
+from napari_wsi_mil.slide import Box
 
 OPTIONS = {
     "patches": [2, 2], "cnn_options": {"widths": [4, 8], "depths": [1], "n_features": 16}, "hidden": 8,
@@ -33,10 +36,23 @@ def card():
     )  # fmt: skip
 
 
-def test_views_have_levels_and_pixels_of_their_own(array_slide):
+def halves():
+    """Four levels of 8192, 2048, 512 and 128 px, one colour left and one right."""
     fine = np.empty((8192, 8192, 3), np.uint8)
     fine[:, :4096], fine[:, 4096:] = LEFT, RIGHT
-    slide = array_slide([fine, fine[::4, ::4], fine[::16, ::16], fine[::64, ::64]])
+    return [fine, fine[::4, ::4], fine[::16, ::16], fine[::64, ::64]]
+
+
+def test_a_final_view_that_cannot_be_read_is_named(array_slide):
+    # only the last final view, 512 px, is read at level 0
+    slide = array_slide(halves(), broken=Box(6656, 2560, 4, 4))
+    words = r"region I_122 \(512 px around row 6656, column 2560 of level 0\) cannot be read: level 0: the block"
+    with pytest.raises(SlideReadError, match=words):
+        zoom(slide, model=card(), network=Fixed(**OPTIONS).eval(), device="cpu")
+
+
+def test_views_have_levels_and_pixels_of_their_own(array_slide):
+    slide = array_slide(halves())
     torch.manual_seed(2)
     network, ticks = Fixed(**OPTIONS).eval(), []
 

@@ -133,6 +133,7 @@ def test_variants_learn_from_one_start_by_their_own_losses(bench, slides, tmp_pa
     study.frames.close()
 
 
+@pytest.mark.slow
 def test_a_stopped_variant_goes_on_to_the_same_weights(bench, slides, tmp_path, monkeypatch):
     study = bench.Study(slides, ZoomRecipe(**{**QUICK, "epochs": 2}), tmp_path)
     start, row = bench.started(study), variant(bench, "without frozen patch")

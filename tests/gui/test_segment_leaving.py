@@ -40,6 +40,7 @@ def left_napari(path, how: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if not line.startswith("INFO")]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_napari_is_left_in_mid_run_and_nothing_is_lost(shapes_file, shapes_slide) -> None:
     # the window is closed while all is segmented, right after an object was accepted

@@ -11,12 +11,13 @@ import shapely
 from napari_wsi_mil.errors import BadRequest, NoTissue
 from napari_wsi_mil.results.finds import Candidate, Finds, Limits, thinned
 from napari_wsi_mil.results.prompts import SlidePrompt
+from napari_wsi_mil.runs.segment_plan import by_window
 from napari_wsi_mil.runs.tissue import stored_tissue
 from napari_wsi_mil.ticks import no_tick
 from napari_wsi_mil.tiles import TissueMask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
     from shapely import MultiPolygon, Polygon
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from napari_wsi_mil.results.objects import MaskObject
     from napari_wsi_mil.runs.segment import Segmenter
     from napari_wsi_mil.ticks import Tick
-    from napari_wsi_mil.tiles.windows import Window
 
     Floats = npt.NDArray[np.float64]
     Region = TissueMask | Sequence[Polygon | MultiPolygon]
@@ -82,7 +82,9 @@ def find_at(segmenter: Segmenter, prompts: Sequence[SlidePrompt], *, tick: Tick 
     notes: dict[str, int] = {}
     done, count, total = 0, 0, len(prompts)
     tick(0, total)
-    for group in _by_window(segmenter, prompts):
+    groups = by_window(segmenter, prompts)
+    for window in sorted(groups, key=lambda window: (window.step, window.centre_yx0)):  # row by row
+        group = groups[window]
         answers = segmenter.answers(group, tick=_standing(tick, done, total))
         good = [answer for answer in answers if not answer.outline.is_empty and ON_GLASS not in answer.notes]
         for note in (note for answer in good for note in answer.notes):
@@ -172,11 +174,3 @@ def _inside(region: Region, y: Floats, x: Floats) -> npt.NDArray[np.bool_]:
         shapely.prepare(part)
         found |= shapely.contains_xy(part, y, x)
     return found
-
-
-def _by_window(segmenter: Segmenter, prompts: Sequence[SlidePrompt]) -> Iterable[list[SlidePrompt]]:
-    """Yield the prompts of one window together, windows row by row."""
-    groups: dict[Window, list[SlidePrompt]] = {}
-    for prompt in prompts:
-        groups.setdefault(segmenter.window(prompt), []).append(prompt)
-    return (groups[window] for window in sorted(groups, key=lambda window: (window.step, window.centre_yx0)))

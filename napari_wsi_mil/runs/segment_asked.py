@@ -8,7 +8,7 @@ import numpy as np
 from shapely import MultiPolygon, Polygon, affinity
 
 from napari_wsi_mil.models.prompted import Prompt
-from napari_wsi_mil.tiles.contour import Meant
+from napari_wsi_mil.tiles.contour import Meant, in_box
 from napari_wsi_mil.tiles.outline import filled
 
 if TYPE_CHECKING:
@@ -54,11 +54,7 @@ def meant_cells(prompt: SlidePrompt, window: Window, cells: int) -> Meant:
     if prompt.lasso is not None:
         region = _cells_of(prompt.lasso, window, cells)
     elif prompt.box_yx0 is not None:
-        region = np.zeros((cells, cells), bool)
-        corners = places(np.reshape(prompt.box_yx0, (2, 2)))
-        y0, x0 = np.clip(np.floor(corners[0]), 0, cells).astype(int)
-        y1, x1 = np.clip(np.ceil(corners[1]), 0, cells).astype(int)
-        region[y0:y1, x0:x1] = True
+        region = in_box(places(np.reshape(prompt.box_yx0, (2, 2))), cells)
     return Meant(places(prompt.positive), places(prompt.negative), region)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from napari_wsi_mil.ticks import no_tick
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari_wsi_mil.results.prompts import SlidePrompt
     from napari_wsi_mil.runs.segment import Segmenter
@@ -57,12 +57,7 @@ def planned(segmenter: Segmenter, prompts: Sequence[SlidePrompt], *, tick: Tick 
 
     Raises what `Segmenter.answers` does.
     """
-    groups: dict[Window, Group] = {}
-    for number, prompt in enumerate(prompts):
-        if number % EVERY == 0:
-            tick(0, 1)
-        groups.setdefault(segmenter.window(prompt), []).append(prompt)
-    together = list(groups.values())
+    together = list(by_window(segmenter, prompts, tick=tick).values())
     if len(together) <= FEW_WINDOWS and len(prompts) <= FEW_PROMPTS:
         return Plan(len(prompts), len(together))
     began, first, later = time.perf_counter(), list[float](), list[float]()
@@ -77,6 +72,16 @@ def planned(segmenter: Segmenter, prompts: Sequence[SlidePrompt], *, tick: Tick 
     seconds = len(together) * statistics.mean(first)
     seconds += (len(prompts) - len(together)) * (statistics.mean(later) if later else 0.0)
     return Plan(len(prompts), len(together), seconds)
+
+
+def by_window(segmenter: Segmenter, prompts: Iterable[SlidePrompt], *, tick: Tick = no_tick) -> dict[Window, Group]:
+    """Return the prompts of each window, windows and prompts as they come; `tick` only listens for a stop."""
+    groups: dict[Window, Group] = {}
+    for number, prompt in enumerate(prompts):
+        if number % EVERY == 0:
+            tick(0, 1)
+        groups.setdefault(segmenter.window(prompt), []).append(prompt)
+    return groups
 
 
 def _asked(segmenter: Segmenter, prompts: Group, tick: Tick) -> float:

@@ -54,6 +54,15 @@ def smoothed(logits: Floats, cells: float) -> Floats:
     return np.asarray(ndimage.gaussian_filter(np.clip(logits, -STEEP, STEEP), cells, mode="nearest", truncate=3.0))
 
 
+def in_box(corners_yx: Doubles, side: int) -> Bools:
+    """Return (side, side) bool: the cells that a box (2, 2) touches, its low corner first, 0 at the outer corner."""
+    y0, x0 = np.clip(np.floor(corners_yx[0]), 0, side).astype(int)
+    y1, x1 = np.clip(np.ceil(corners_yx[1]), 0, side).astype(int)
+    region = np.zeros((side, side), bool)
+    region[y0:y1, x0:x1] = True
+    return region
+
+
 def meant_part(mask: Bools, meant: Meant) -> Bools:
     """Return the cells of those 4-connected parts of `mask` that a prompt means.
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_wsi_mil.models.prompted import Prompt
 from napari_wsi_mil.ticks import no_tick
-from napari_wsi_mil.tiles.contour import Meant, meant_part
+from napari_wsi_mil.tiles.contour import Meant, in_box, meant_part
 from napari_wsi_mil.training.segment_prompts import centre_of, corrected, error_click, points_in, tight_box
 from napari_wsi_mil.training.segment_scenes import centred, compose
 
@@ -200,18 +200,9 @@ def answers(model: PromptModel, view: Shown, prompts: Sequence[Prompt]) -> tuple
 
 def as_drawn(answer: Mask, prompt: Prompt) -> Mask:
     """Return the parts of an answer that a prompt means, as a run draws them; see `tiles.contour.meant_part`."""
-    region = None
-    if prompt.box is not None:
-        (y0, x0), (y1, x1) = (edges.clip(0, len(answer)).astype(int) for edges in _outer(prompt.box))
-        region = np.zeros_like(answer)
-        region[y0:y1, x0:x1] = True
+    region = None if prompt.box is None else in_box(prompt.box.reshape(2, 2).astype(float) + 0.5, len(answer))
     on, beside = (prompt.points_yx[prompt.labels == label] + 0.5 for label in (1, 0))
     return meant_part(answer, Meant(on.astype(float), beside.astype(float), region))
-
-
-def _outer(box: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the corners of the smallest whole pixels around a box, 0 at the outer corner of the view."""
-    return np.floor(box[:2] + 0.5), np.ceil(box[2:] + 0.5)
 
 
 def click_all(model: PromptModel, view: Shown, clicks: int) -> list[list[float]]:
